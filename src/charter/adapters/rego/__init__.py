@@ -1,0 +1,1 @@
+"""The Rego engine behind decisions: loading, evaluating, testing and describing bundles."""

@@ -1,0 +1,230 @@
+"""The policy engine in this process: one bundle, compiled, asked with JSON.
+
+`RegorusEngine` is bound to the thread that made it; the library aborts a call from any other
+thread. `EngineThread` gives it a thread of its own, so that a service running in a pool of threads
+can ask it from anywhere. A new bundle always gets a new engine: loading takes milliseconds, and
+nothing of the old policy can remain.
+
+What can go wrong and what happens then: the library's errors quote the input and its panics are not
+ordinary exceptions. Both become a `PolicyFailure` that names the place in the policy and nothing of
+the input, and `decide` turns a failure into a deny.
+
+Known limits: the library has no time limit and holds Python's global lock while it evaluates, so
+a timeout is noticed only after the evaluation has ended. Policies of third parties therefore
+belong into a worker process; the bundles loaded here are reviewed code.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import TimeoutError as FutureTimeoutError
+from typing import Any, Final, TypeVar
+
+from charter.adapters.rego import library
+from charter.adapters.rego.assemble import ENTRYPOINT, Assembly, assemble, sources_module
+from charter.adapters.rego.syntax import (
+    NONDETERMINISTIC,
+    PolicyRefusedError,
+    add,
+    explain_error,
+    guarded,
+)
+from charter.core.kernel.canonical import canonical_json
+from charter.core.kernel.decision import Decision, Violation
+from charter.core.policy.bundle import Bundle, PolicyData
+from charter.core.policy.decide import GrantView, decide
+from charter.core.policy.result import PolicyFailure, PolicyOutcome, parse_outcome
+
+_UNDEFINED: Final = '"<undefined>"'  # how the library spells a rule without a value
+_TIMEOUT_SECONDS: Final = 5.0  # a thousand times the usual; longer means that something is broken
+T = TypeVar("T")
+
+
+def _refuse(name: str) -> Callable[..., object]:
+    def refuse(*_: object) -> object:
+        raise RuntimeError(f"{name} is not available to policies")
+
+    return refuse
+
+
+def build(assembly: Assembly, *, tests: bool = False, coverage: bool = False) -> library.Engine:
+    """A library engine with this policy loaded; raises `PolicyRefusedError` naming the place."""
+    engine = library.Engine()
+    try:
+        engine.set_gather_prints(True)  # else `print` in a policy writes facts to stderr
+        engine.set_enable_coverage(coverage)
+        for name, arguments in NONDETERMINISTIC.items():
+            engine.add_extension(name, arguments, _refuse(name))
+        for module in (*assembly.modules, *(assembly.tests if tests else ())):
+            add(engine, module)
+        engine.set_rego_v0(False)
+        engine.add_policy(*sources_module(assembly))
+        engine.add_data_json(assembly.data_json)
+    except BaseException as error:  # noqa: BLE001  (panics derive from it)
+        guarded(error)
+        raise PolicyRefusedError([explain_error(error, show_reason=True) + "."]) from None
+    return engine
+
+
+def probe(engine: library.Engine) -> None:
+    """Ask once with a harmless input: the library compiles, and so finds undefined names, then."""
+    try:
+        engine.set_input_json("{}")
+        engine.eval_rule_as_json(ENTRYPOINT)
+        engine.take_prints()
+    except BaseException as error:  # noqa: BLE001
+        guarded(error)
+        raise PolicyRefusedError([explain_error(error, show_reason=True) + "."]) from None
+
+
+class RegorusEngine:
+    """One compiled bundle, for the thread that made it.
+
+    Raises `PolicyRefusedError` when the bundle cannot decide. `notices` tells what works but should
+    be changed.
+    """
+
+    name = library.NAME
+    version = library.VERSION
+
+    def __init__(self, bundle: Bundle) -> None:
+        self.bundle = bundle
+        self.digest = bundle.digest
+        self._assembly = assemble(bundle)
+        self.data: PolicyData = self._assembly.data
+        self.notices = self._assembly.notices
+        self._engine = build(self._assembly)
+        probe(self._engine)
+
+    def evaluate(self, document_json: str) -> str | PolicyFailure:
+        """The aggregator's answer on a decision document, as JSON text."""
+        try:
+            self._engine.set_input_json(document_json)
+            answer: str = self._engine.eval_rule_as_json(ENTRYPOINT)
+            self._engine.take_prints()
+        except BaseException as error:  # noqa: BLE001  (panics derive from it)
+            guarded(error)
+            place = explain_error(error, show_reason=False)
+            self._engine = build(self._assembly)  # a panic may have left the old one half done
+            return PolicyFailure("policy-engine-error", f"While evaluating, {place}.")
+        if answer == _UNDEFINED:
+            return PolicyFailure("policy-undefined", f"The policy gives no {ENTRYPOINT}.")
+        return answer
+
+    def ask(self, document: Mapping[str, object]) -> PolicyOutcome | PolicyFailure:
+        """What the rules say about `document`."""
+        return _ask(self.evaluate, document)
+
+    def decide(
+        self,
+        document: Mapping[str, object],
+        invariants: Iterable[Violation] = (),
+        grants: Sequence[GrantView] = (),
+        known_obligations: AbstractSet[str] = frozenset(),
+    ) -> Decision:
+        """The whole decision on `document`; see `core.policy.decide`."""
+        return decide(document, invariants, self.ask(document), grants, known_obligations)
+
+
+def _ask(
+    evaluate: Callable[[str], str | PolicyFailure], document: Mapping[str, object]
+) -> PolicyOutcome | PolicyFailure:
+    try:
+        text = canonical_json(document)
+    except (TypeError, ValueError, RecursionError):
+        return PolicyFailure("policy-input-invalid", "The decision document is not plain JSON.")
+    answer = evaluate(text)
+    return answer if isinstance(answer, PolicyFailure) else parse_outcome(answer)
+
+
+class EngineThread:
+    """A `RegorusEngine` on a thread of its own, to be asked from any thread.
+
+    `swap` replaces the bundle; a bundle that is refused leaves the one in force as it was. Close it,
+    or use it as a context manager, to end the thread.
+    """
+
+    name = library.NAME
+    version = library.VERSION
+
+    def __init__(self, bundle: Bundle, *, timeout_seconds: float = _TIMEOUT_SECONDS) -> None:
+        self._timeout_seconds = timeout_seconds
+        self._executor = ThreadPoolExecutor(1, thread_name_prefix="charter-policy")
+        self._engine: RegorusEngine | None = None
+        self._view = threading.Lock()
+        try:
+            self.data: PolicyData
+            self.digest: str
+            self.notices: tuple[str, ...]
+            self.bundle: Bundle
+            self._executor.submit(self._load, bundle).result()
+        except BaseException:
+            self._executor.shutdown()
+            raise
+
+    def _load(self, bundle: Bundle) -> None:
+        engine = RegorusEngine(bundle)
+        with self._view:
+            self._engine, self.bundle, self.digest = engine, bundle, engine.digest
+            self.data, self.notices = engine.data, engine.notices
+
+    def swap(self, bundle: Bundle) -> None:
+        """Decide by `bundle` from now on; does nothing when it is the one in force."""
+        if bundle.digest != self.digest:
+            self._executor.submit(self._load, bundle).result()
+
+    def submit(self, work: Callable[[RegorusEngine], T]) -> Future[T]:
+        """Run `work` with the engine on its thread; what it returns must not be the engine."""
+
+        def run() -> T:
+            if self._engine is None:  # _load sets it or the constructor raised
+                raise AssertionError
+            return work(self._engine)
+
+        return self._executor.submit(run)
+
+    def evaluate(self, document_json: str) -> str | PolicyFailure:
+        """As `RegorusEngine.evaluate`; also fails when the thread is closed or does not answer."""
+        try:
+            return self.submit(lambda engine: engine.evaluate(document_json)).result(
+                self._timeout_seconds
+            )
+        except FutureTimeoutError:
+            return PolicyFailure("policy-timeout", "The policy engine did not answer in time.")
+        except RuntimeError:
+            return PolicyFailure("policy-engine-closed", "The policy engine has been closed.")
+
+    def ask(self, document: Mapping[str, object]) -> PolicyOutcome | PolicyFailure:
+        """What the rules say about `document`."""
+        return _ask(self.evaluate, document)
+
+    def decide(
+        self,
+        document: Mapping[str, object],
+        invariants: Iterable[Violation] = (),
+        grants: Sequence[GrantView] = (),
+        known_obligations: AbstractSet[str] = frozenset(),
+    ) -> Decision:
+        """The whole decision on `document`; see `core.policy.decide`."""
+        return decide(document, invariants, self.ask(document), grants, known_obligations)
+
+    def close(self) -> None:
+        """End the thread; the engine is dropped on it, as the library demands."""
+
+        def drop() -> None:
+            self._engine = None
+
+        try:
+            self._executor.submit(drop)
+        except RuntimeError:
+            return  # closed already
+        self._executor.shutdown()
+
+    def __enter__(self) -> EngineThread:
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        self.close()

@@ -1,0 +1,1 @@
+"""Workspace providers: what makes a decided workspace real, and reports what is really there."""

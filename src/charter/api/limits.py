@@ -1,0 +1,82 @@
+"""Bounds on what a request may bring: its body's size and its text's encoding.
+
+A pure ASGI layer, in front of everything, so that a 10 MB body is refused after the first
+megabyte and invalid UTF-8 never reaches a parser that would raise.
+"""
+
+from __future__ import annotations
+
+from urllib.parse import unquote_to_bytes
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from charter.api.problems import problem
+
+
+class BodyTooLargeError(Exception):
+    """Raised inside `receive` when a chunked body outgrows the bound."""
+
+
+class RequestLimits:
+    """Refuses bodies over `max_body_bytes` (413) and undecodable text in path or query (400)."""
+
+    def __init__(self, app: ASGIApp, *, max_body_bytes: int) -> None:
+        self._app = app
+        self._max = max_body_bytes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on, or refuse it."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        if not _decodable(scope):
+            response = problem(
+                400,
+                "invalid-encoding",
+                "The path or the query is not valid UTF-8 or holds a null character.",
+                "Send percent-encoded UTF-8 text.",
+            )
+            await response(scope, receive, send)
+            return
+        too_large = problem(
+            413,
+            "body-too-large",
+            f"The body is larger than {self._max} bytes.",
+            "Send less; files go into a workspace in pieces.",
+        )
+        declared = dict(scope["headers"]).get(b"content-length", b"0")
+        if declared.isdigit() and int(declared) > self._max:
+            await too_large(scope, receive, send)
+            return
+        seen = 0
+        started = False
+
+        async def bounded() -> Message:
+            nonlocal seen
+            message = await receive()
+            seen += len(message.get("body", b""))
+            if seen > self._max:
+                raise BodyTooLargeError
+            return message
+
+        async def watched(message: Message) -> None:
+            nonlocal started
+            started = True
+            await send(message)
+
+        try:
+            await self._app(scope, bounded, watched)
+        except BodyTooLargeError:
+            if not started:
+                await too_large(scope, receive, send)
+
+
+def _decodable(scope: Scope) -> bool:
+    for raw in (scope.get("raw_path") or b"", scope.get("query_string") or b""):
+        try:
+            text = unquote_to_bytes(raw).decode()
+        except UnicodeDecodeError:
+            return False
+        if "\x00" in text:
+            return False
+    return True

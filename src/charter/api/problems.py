@@ -1,0 +1,138 @@
+"""Errors as problem+json (RFC 9457): what happened, a stable code, and the next step.
+
+Every refusal that leaves the API has the same shape, and none of them carries a stack trace, a
+query or another subject's data. `Problem` is also the documented response of every operation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import structlog
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel, Field
+from starlette.exceptions import HTTPException
+
+from charter.core.kernel.errors import CharterError
+
+_log = structlog.get_logger("charter.api")
+
+_TITLES = {
+    400: "The request is malformed",
+    401: "Sign in first",
+    403: "Not allowed",
+    404: "Not found",
+    405: "Method not allowed",
+    409: "Not possible now",
+    413: "Too large",
+    415: "Unsupported media type",
+    422: "The request is not valid",
+    429: "Too many",
+    500: "Something went wrong",
+    503: "Not available now",
+}
+
+
+class Problem(BaseModel):
+    """A refusal or failure (RFC 9457), with Charter's `code` and `fix`."""
+
+    type: str = Field(description="`urn:charter:problem:` and the code.")
+    title: str = Field(description="The kind of refusal, the same for one status.")
+    status: int
+    code: str = Field(description="Stable; what a program switches on.")
+    detail: str = Field(description="What happened, in one or more sentences.")
+    fix: str = Field(description="The next step.")
+    details: dict[str, Any] = Field(
+        default_factory=dict, description="Facts for programs, such as the violated rules."
+    )
+
+
+def problem(
+    status: int, code: str, detail: str, fix: str, details: dict[str, object] | None = None
+) -> JSONResponse:
+    """The response for one refusal."""
+    headers = {"Cache-Control": "no-store"}
+    if status == 401:  # noqa: PLR2004 — the status of RFC 9110 that must name a scheme
+        headers["WWW-Authenticate"] = 'Bearer realm="charter"'
+    body = Problem(
+        type=f"urn:charter:problem:{code}",
+        title=_TITLES.get(status, "Refused"),
+        status=status,
+        code=code,
+        detail=detail,
+        fix=fix,
+        details=details or {},
+    )
+    return JSONResponse(
+        body.model_dump(mode="json"),
+        status_code=status,
+        media_type="application/problem+json",
+        headers=headers,
+    )
+
+
+def of(error: CharterError) -> JSONResponse:
+    """The response for a refusal of a service."""
+    return problem(error.status, error.code, error.message, error.fix, error.details)
+
+
+def describe_validation(errors: Sequence[Any]) -> tuple[str, list[dict[str, str]]]:
+    """One sentence for people and a list of (field, message) for programs."""
+    fields = [
+        {
+            "field": ".".join(str(part) for part in error["loc"] if part != "body") or "body",
+            "message": str(error["msg"]),
+        }
+        for error in errors
+    ]
+    first = fields[0] if fields else {"field": "body", "message": "is not valid"}
+    more = f" ({len(fields) - 1} more)" if len(fields) > 1 else ""
+    return f"{first['field']}: {first['message']}{more}.", fields
+
+
+def install(app: FastAPI) -> None:
+    """Make every error of `app` a problem document."""
+
+    @app.exception_handler(CharterError)
+    def _charter(_request: Request, error: CharterError) -> JSONResponse:
+        return of(error)
+
+    @app.exception_handler(RequestValidationError)
+    def _validation(_request: Request, error: RequestValidationError) -> JSONResponse:
+        detail, fields = describe_validation(error.errors())
+        malformed = any(e.get("type") == "json_invalid" for e in error.errors())
+        return problem(
+            400 if malformed else 422,
+            "malformed-json" if malformed else "invalid-input",
+            detail,
+            "Correct the named field and send the request again; /api/v1/docs shows its shape.",
+            {"fields": fields},
+        )
+
+    @app.exception_handler(HTTPException)
+    def _http(_request: Request, error: HTTPException) -> JSONResponse:
+        code = {404: "no-such-route", 405: "method-not-allowed"}.get(
+            error.status_code, f"http-{error.status_code}"
+        )
+        response = problem(
+            error.status_code,
+            code,
+            str(error.detail or "The request was refused."),
+            "See /api/v1/docs for the routes and what they take.",
+        )
+        for name, value in (error.headers or {}).items():
+            response.headers[name] = value
+        return response
+
+    @app.exception_handler(Exception)
+    def _unexpected(request: Request, error: Exception) -> JSONResponse:
+        _log.error("unhandled", path=request.url.path, error=repr(error), exc_info=error)
+        return problem(
+            500,
+            "internal-error",
+            "Charter failed while handling this request; nothing was changed by it.",
+            "Try again; if it happens again, an administrator finds it in the log under the time.",
+        )

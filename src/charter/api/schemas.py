@@ -1,0 +1,719 @@
+"""The shapes that cross the HTTP edge. They validate; they decide nothing.
+
+Text is bounded and free of control characters and lone surrogates (PostgreSQL cannot keep them and
+no reader can see them); numbers are bounded by what the database's integers hold. What a number
+*means* (is 96 vCPU too many?) is for policy.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from datetime import datetime
+from typing import Annotated, Any, Generic, Literal, TypeVar
+
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
+
+_MAX_INTEGER = 2**31 - 1
+
+
+def _printable(text: str) -> str:
+    for character in text:
+        if unicodedata.category(character) in {"Cc", "Cs"} and character not in "\n\t":
+            raise ValueError("holds a control character or half a character")
+    return text
+
+
+def _single_line(text: str) -> str:
+    if "\n" in _printable(text) or "\t" in text:
+        raise ValueError("takes one line of text")
+    return text.strip()
+
+
+def _given(text: str) -> str:
+    if not text.strip():
+        raise ValueError("must not be empty")
+    return text
+
+
+Slug = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$", examples=["payments-api"])]
+Handle = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,62}$", examples=["dana"])]
+Line = Annotated[str, Field(max_length=200), AfterValidator(_single_line)]
+Words = Annotated[str, Field(max_length=4000), AfterValidator(_printable)]
+Justification = Annotated[
+    str, Field(max_length=2000, min_length=1), AfterValidator(_printable), AfterValidator(_given)
+]
+Reference = Annotated[
+    str,
+    Field(
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$",
+        description="An id or, where names are unique, a name.",
+    ),
+]
+Count = Annotated[int, Field(ge=0, le=_MAX_INTEGER, strict=True)]
+Positive = Annotated[int, Field(ge=1, le=_MAX_INTEGER, strict=True)]
+Host = Annotated[
+    str,
+    Field(
+        pattern=r"^(\*\.)?([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z][a-z0-9-]{0,61}[a-z0-9](:[0-9]{1,5})?$",
+        max_length=253,
+        examples=["git.example.org"],
+    ),
+]
+
+T = TypeVar("T")
+
+
+class In(BaseModel):
+    """What a caller sends: unknown fields are refused, so that a misspelt one is noticed."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class Page(BaseModel, Generic[T]):
+    """One page of a list. `next` goes into `?cursor=` for the following page; absent at the end."""
+
+    items: list[T]
+    next: str | None = None
+
+
+# --- decisions ----------------------------------------------------------------------------
+class ReasonOut(BaseModel):
+    """One rule that spoke."""
+
+    rule: str
+    effect: str
+    message: str
+    fix: str
+    severity: str
+    mode: str
+    controls: list[str]
+    approvers: list[str]
+    approvals_needed: int
+    requires: list[str]
+    grant_seconds: int | None
+    source: str
+
+
+class DecisionOut(BaseModel):
+    """An answer with every reason; `id` is absent for a preview, which is not stored."""
+
+    id: str | None = None
+    effect: Literal["allow", "warn", "require_approval", "deny"]
+    violations: list[ReasonOut]
+    obligations: list[dict[str, Any]]
+    shadow: list[ReasonOut]
+
+
+class DecisionRecordOut(BaseModel):
+    """A stored decision."""
+
+    id: str
+    at: datetime
+    subject_kind: str
+    subject_id: str
+    action: str
+    resource_kind: str
+    resource_id: str | None
+    effect: str
+    bundle_digest: str
+    engine: str
+    duration_us: int
+    result: DecisionOut
+    facts: dict[str, Any] | None = Field(
+        default=None, description="Only when one decision is asked for."
+    )
+
+
+class ReplayIn(In):
+    """Which decisions to compute again: the newest `limit`."""
+
+    limit: Annotated[int, Field(ge=1, le=100_000)] = 10_000
+
+
+class ReplayOut(BaseModel):
+    """What a replay found; `differences` lists at most 50 decision ids."""
+
+    replayed: int
+    differences: int
+    differing: list[dict[str, str]]
+    seconds: float
+
+
+# --- identity -----------------------------------------------------------------------------
+class SignInIn(In):
+    """A one-time link, exchanged for a personal token."""
+
+    link: Annotated[str, Field(max_length=500)]
+    token_name: Line = "command line"  # noqa: S105 — a label, no secret
+
+
+class TokenOut(BaseModel):
+    """A personal token; `secret` is there only in the answer that makes it."""
+
+    id: str
+    name: str
+    created_at: datetime
+    expires_at: datetime
+    last_used_at: datetime | None = None
+    secret: str | None = None
+
+
+class TokenIn(In):
+    """A new personal token."""
+
+    name: Line
+    days: Annotated[int, Field(ge=1, le=365)] = 30
+
+
+class BindingOut(BaseModel):
+    """A role, and where it holds."""
+
+    id: str
+    person_id: str
+    role: str
+    scope_kind: str
+    scope_id: str | None
+    granted_by: str
+    created_at: datetime
+    expires_at: datetime | None = None
+
+
+class BindingIn(In):
+    """Give a role. `scope` is absent for the whole organisation."""
+
+    person: Reference
+    role: Literal["developer", "team-lead", "platform-admin", "security-admin", "read-only"]
+    scope_kind: Literal["organisation", "team", "project"] = "organisation"
+    scope: Reference | None = None
+    expires_at: AwareDatetime | None = None
+
+
+class PersonIn(In):
+    """A new person with a local account."""
+
+    handle: Handle
+    display_name: Line | None = None
+    email: Line | None = None
+    time_zone: Line = "UTC"
+
+
+class PersonOut(BaseModel):
+    """A person."""
+
+    id: str
+    handle: str
+    display_name: str
+    email: str | None
+    time_zone: str
+    created_at: datetime
+    deactivated_at: datetime | None
+
+
+class LinkOut(BaseModel):
+    """A one-time sign-in link; whoever holds it signs in as that person, once, until it expires."""
+
+    url: str
+    expires_at: datetime
+
+
+class MeOut(BaseModel):
+    """Who you are to Charter at this moment."""
+
+    kind: Literal["human", "agent"]
+    id: str
+    handle: str
+    via: str
+    permissions: list[str]
+    teams: list[dict[str, str]]
+    roles: list[dict[str, Any]]
+    sponsor_id: str | None = None
+    tier: str | None = None
+    task_id: str | None = None
+
+
+class TeamIn(In):
+    """A new team."""
+
+    name: Slug
+
+
+class TeamOut(BaseModel):
+    """A team, its members and its quota."""
+
+    id: str
+    name: str
+    created_at: datetime
+    members: list[str]
+
+
+class MemberIn(In):
+    """Put a person into a team."""
+
+    person: Reference
+
+
+class ProjectIn(In):
+    """A new project of a team."""
+
+    name: Slug
+    team: Reference
+    data_class: Literal["public", "internal", "confidential", "regulated"] = "internal"
+    environment: Literal["experimental", "development", "production"] = "development"
+
+
+class ProjectOut(BaseModel):
+    """A project."""
+
+    id: str
+    name: str
+    team_id: str
+    data_class: str
+    environment: str
+
+
+class QuotaLineOut(BaseModel):
+    """What a scope may use and uses."""
+
+    scope: str
+    limit: dict[str, int]
+    used: dict[str, int]
+
+
+# --- templates and workspaces -------------------------------------------------------------
+class TemplateIn(In):
+    """A template; it starts unapproved."""
+
+    name: Slug
+    version: Annotated[str, Field(pattern=r"^\d{1,4}\.\d{1,4}\.\d{1,4}$")]
+    title: Line
+    description: Words = ""
+    for_kinds: list[Literal["human", "agent"]] = ["human"]
+    environment: dict[Annotated[str, Field(pattern=r"^[A-Z_][A-Z0-9_]{0,63}$")], Line] = Field(
+        default_factory=dict, max_length=50
+    )
+
+
+class TemplateApprovalIn(In):
+    """Approve a template, or withdraw the approval and name what to use in its place."""
+
+    approved: bool
+    use_instead: Slug | None = None
+
+
+class TemplateOut(BaseModel):
+    """A template."""
+
+    id: str
+    name: str
+    version: str
+    title: str
+    description: str
+    approved: bool
+    use_instead: str | None
+    for_kinds: list[str]
+    environment: dict[str, str]
+
+
+class SizeOut(BaseModel):
+    """A named size."""
+
+    name: str
+    vcpu: int
+    memory_mib: int
+    disk_mib: int
+    gpu: int
+
+
+class WorkspaceIn(In):
+    """What is asked for. A size gives the amounts; `vcpu` and the others replace one of them."""
+
+    name: Slug
+    template: Annotated[
+        str,
+        Field(
+            pattern=r"^[a-z0-9][a-z0-9-]{0,62}(@\d{1,4}\.\d{1,4}\.\d{1,4})?$",
+            description="Name, or name@version; without a version the newest approved one.",
+        ),
+    ]
+    size: Slug = "small"
+    vcpu: Positive | None = None
+    memory_mib: Positive | None = None
+    disk_mib: Positive | None = None
+    gpu: Count | None = None
+    team: Reference | None = Field(
+        default=None, description="Needed when you are in several teams."
+    )
+    project: Reference | None = None
+    network: Literal["none", "host"] = "none"
+    egress_allowlist: Annotated[list[Host], Field(max_length=200)] | None = None
+    labels: dict[
+        Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._/-]{0,62}$")],
+        Annotated[str, Field(pattern=r"^[A-Za-z0-9._/-]{0,63}$")],
+    ] = Field(default_factory=dict, max_length=30)
+    justification: Justification | None = None
+
+
+class WorkspaceOut(BaseModel):
+    """A workspace: what it should be (`desired`) and what was last seen (`observed`)."""
+
+    id: str
+    name: str
+    owner_kind: str
+    owner_id: str
+    owner: str = Field(description="The owner's handle or the agent's name.")
+    sponsor_id: str
+    team_id: str
+    project_id: str | None
+    agent_id: str | None
+    task_id: str | None
+    template: str
+    size: str
+    vcpu: int
+    memory_mib: int
+    disk_mib: int
+    gpu: int
+    tier: str | None
+    network: str
+    egress_allowlist: list[str] | None
+    labels: dict[str, str]
+    provider: str
+    desired: str
+    observed: str
+    state: str = Field(description="One word for people: starting, running, stopping, …")
+    state_reason: str
+    notices: list[str]
+    created_at: datetime
+    started_at: datetime | None
+    stopped_at: datetime | None
+    last_activity_at: datetime | None
+    last_activity_signal: str | None
+    warned_for: datetime | None
+    extended_until: datetime | None
+    generation: int
+
+
+class QuotaAfterOut(BaseModel):
+    """What would be left of a quota after this request."""
+
+    scope: str
+    dimension: str
+    limit: int
+    used: int
+    after: int
+
+
+class PreviewOut(BaseModel):
+    """What would be decided about a request, without anything being stored or reserved."""
+
+    decision: DecisionOut
+    amounts: SizeOut
+    quota: list[QuotaAfterOut]
+
+
+class WorkspaceOutcomeOut(BaseModel):
+    """What a request came to: the workspace, or the approval that it waits for."""
+
+    decision: DecisionOut
+    workspace: WorkspaceOut | None = None
+    approval: ApprovalOut | None = None
+
+
+class JustifiedIn(In):
+    """An action that may need a reason."""
+
+    justification: Justification | None = None
+
+
+class ExtendIn(In):
+    """Push the idle stop away; beyond the free extensions a justification is needed."""
+
+    justification: Justification | None = None
+
+
+class ExecuteIn(In):
+    """A command to run inside the workspace; an argument list, no shell unless you name one."""
+
+    command: Annotated[
+        list[Annotated[str, Field(max_length=32_768), AfterValidator(_printable)]],
+        Field(min_length=1, max_length=256),
+    ]
+    timeout_seconds: Annotated[float, Field(gt=0, le=600)] = 60
+    stdin: Annotated[str, Field(max_length=262_144), AfterValidator(_printable)] = ""
+
+
+class ExecuteOut(BaseModel):
+    """What the command did. Output is text; bytes that are not UTF-8 appear as U+FFFD."""
+
+    exit_code: int
+    stdout: str
+    stderr: str
+    timed_out: bool
+    truncated: bool
+    milliseconds: float
+
+
+class FileIn(In):
+    """The new content of a file, as text."""
+
+    content: Annotated[str, Field(max_length=524_288)]
+
+
+class FileOut(BaseModel):
+    """The content of a file, as text."""
+
+    path: str
+    content: str
+    size_bytes: int
+
+
+class FileEntryOut(BaseModel):
+    """One entry of a folder."""
+
+    name: str
+    kind: str
+    size_bytes: int
+    modified_at: datetime
+
+
+# --- agents -------------------------------------------------------------------------------
+class AgentIn(In):
+    """Sponsor an agent for one task."""
+
+    name: Slug
+    task: Line
+    repositories: Annotated[
+        list[Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/:@-]{0,199}$")]],
+        Field(max_length=50),
+    ] = Field(default_factory=list)
+    tier: Literal["read-only", "sandboxed", "standard", "trusted"] = "read-only"
+    team: Reference | None = None
+    project: Reference | None = None
+    minutes: Annotated[int, Field(ge=1, le=525_600)] = Field(
+        default=60, description="Until the task's deadline."
+    )
+    justification: Justification | None = None
+
+
+class CredentialOut(BaseModel):
+    """An agent's credential: a signed token, shown once."""
+
+    token: str
+    token_type: str = "Bearer"  # noqa: S105 — the scheme's name, no secret
+    expires_at: datetime
+    credential_id: str
+    audience: str
+
+
+class AgentOut(BaseModel):
+    """An agent, its task and its bounds."""
+
+    id: str
+    name: str
+    sponsor_id: str
+    sponsor: str
+    team_id: str
+    project_id: str | None
+    tier: str
+    state: str
+    task_id: str
+    task: str
+    task_state: str
+    repositories: list[str]
+    deadline: datetime
+    created_at: datetime
+    ended_at: datetime | None
+    end_reason: str | None
+    workspaces: int
+    permissions: list[str] = Field(description="What it may do at this moment.")
+
+
+class AgentCreatedOut(BaseModel):
+    """The agent with its first credential, or the approval that it waits for."""
+
+    decision: DecisionOut
+    agent: AgentOut | None = None
+    credential: CredentialOut | None = None
+    approval: ApprovalOut | None = None
+
+
+class KillIn(In):
+    """Why the agent is stopped."""
+
+    reason: Justification
+
+
+class KillOut(BaseModel):
+    """What the kill switch did, in milliseconds since it was asked for."""
+
+    agent_id: str
+    credentials_dead_ms: float
+    processes_gone_ms: float
+    workspaces_stopped_ms: float
+    workspaces: list[dict[str, Any]]
+
+
+class TaskEndIn(In):
+    """How the task ended."""
+
+    outcome: Literal["completed", "failed"]
+
+
+# --- approvals ----------------------------------------------------------------------------
+class VoteOut(BaseModel):
+    """One approver's word."""
+
+    approver_id: str
+    approver: str
+    verdict: str
+    comment: str | None
+    at: datetime
+
+
+class ApprovalOut(BaseModel):
+    """A request that waits for, or had, its approvers' word."""
+
+    id: str
+    state: str
+    action: str
+    summary: str
+    requester_kind: str
+    requester_id: str
+    requester: str
+    team_id: str
+    requirements: list[dict[str, Any]]
+    outstanding: list[dict[str, Any]]
+    justification: str | None
+    created_at: datetime
+    deadline: datetime
+    closed_at: datetime | None
+    votes: list[VoteOut]
+    outcome: str | None
+    result_id: str | None
+    decision_id: str
+    can_vote: bool = Field(description="Whether you may vote on it now.")
+    why_not: str | None = Field(default=None, description="If you may not: why.")
+
+
+class VoteIn(In):
+    """A comment that goes with the vote."""
+
+    comment: Words | None = None
+
+
+# --- policies, audit, operation -----------------------------------------------------------
+class RuleOut(BaseModel):
+    """A rule of the active bundle."""
+
+    id: str
+    title: str
+    effect: str
+    severity: str
+    mode: str
+    controls: list[str]
+    fix: str
+    file: str
+    line: int
+    source: str | None = None
+
+
+class BundleIn(In):
+    """A policy bundle: path → text of each file."""
+
+    files: dict[Annotated[str, Field(max_length=200)], Annotated[str, Field(max_length=262_144)]]
+    note: Line = ""
+
+
+class BundleOut(BaseModel):
+    """A stored bundle."""
+
+    digest: str
+    created_at: datetime
+    loaded_by: str
+    note: str
+    active: bool
+    rules: int | None = None
+
+
+class AuditEventOut(BaseModel):
+    """One entry of the trail; `index` is absent until it is sealed."""
+
+    index: int | None
+    id: str
+    at: datetime
+    actor_kind: str
+    actor_id: str
+    actor: str
+    action: str
+    resource_kind: str
+    resource_id: str
+    outcome: str
+    decision_id: str | None
+    reason_codes: list[str]
+    facts: dict[str, Any]
+    private: dict[str, Any] | None = None
+
+
+class AuditStateOut(BaseModel):
+    """How far the trail is sealed, and the newest signed checkpoint."""
+
+    size: int
+    pending: int
+    root: str | None
+    checkpoint: str | None
+    sealed_at: datetime | None
+    verifier_key: str
+
+
+class ControllerOut(BaseModel):
+    """A controller's last words."""
+
+    name: str
+    replica: str
+    last_run_at: datetime
+    runs: int
+    failures: int
+    status: dict[str, Any]
+    last_error: str | None
+
+
+class CapabilityOut(BaseModel):
+    """One thing the provider does or does not enforce on this host."""
+
+    name: str
+    enforced: bool
+    how: str
+
+
+class CapabilitiesOut(BaseModel):
+    """What the provider really enforces."""
+
+    provider: str
+    isolation: str
+    items: list[CapabilityOut]
+
+
+class NoticeOut(BaseModel):
+    """Something a person should know."""
+
+    id: str
+    kind: str
+    message: str
+    resource_kind: str | None
+    resource_id: str | None
+    created_at: datetime
+    read_at: datetime | None
+
+
+class OverviewOut(BaseModel):
+    """The platform at a glance, within what you may see."""
+
+    workspaces: dict[str, int]
+    agents: dict[str, int]
+    pending_approvals: int
+    decisions_today: dict[str, int]
+    quotas: list[QuotaLineOut]
+    audit: AuditStateOut | None
+
+
+WorkspaceOutcomeOut.model_rebuild()
+AgentCreatedOut.model_rebuild()

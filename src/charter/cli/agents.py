@@ -1,0 +1,238 @@
+"""`charter agent …`: sponsor agents for one task each, follow them, stop them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from charter.cli.arguments import given, minutes
+from charter.cli.command import All, Call, Limit, command, noun
+from charter.cli.errors import ExitCode, usage
+from charter.cli.show import decision, table
+from charter.cli.text import joined, one_line, pairs, when
+
+app = noun("Sponsor agents, and stop them.")
+
+Name = Annotated[str, typer.Argument(metavar="AGENT", help="Its name or id.")]
+CredentialFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--credential-file", metavar="FILE", help="Put the credential here (mode 0600), unshown."
+    ),
+]
+
+
+@command(
+    app,
+    "create",
+    examples=[
+        "charter agent create fixer --task 'Fix the flaky login test' --repo web/login"
+        " --tier sandboxed --for 2h",
+    ],
+)
+def create(
+    call: Call,
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="Lower-case letters, digits and hyphens.")
+    ],
+    task: Annotated[str, typer.Option("--task", help="What it is to do, in one line.")],
+    repository: Annotated[
+        list[str] | None,
+        typer.Option("--repo", "--repository", help="A repository it may use; repeatable."),
+    ] = None,
+    tier: Annotated[
+        str, typer.Option("--tier", help="read-only, sandboxed, standard or trusted.")
+    ] = "read-only",
+    team: Annotated[
+        str | None, typer.Option("--team", help="Needed when you are in several teams.")
+    ] = None,
+    project: Annotated[str | None, typer.Option("--project", help="The project it is for.")] = None,
+    lifetime: Annotated[
+        str, typer.Option("--for", metavar="SPAN", help="Until its deadline: 90min, 2h, 1d.")
+    ] = "60min",
+    justification: Annotated[
+        str | None, typer.Option("--justification", "-m", help="Why; approvers read it.")
+    ] = None,
+    credential_file: CredentialFile = None,
+) -> None:
+    """Sponsor an agent for one task; you answer for what it does.
+
+    It gets a credential of its own, which is shown once and runs out within minutes; the agent
+    renews it by itself. It can never do more than you can.
+    """
+    body = given(
+        {
+            "name": name,
+            "task": task,
+            "repositories": repository or [],
+            "tier": tier,
+            "team": team,
+            "project": project,
+            "minutes": minutes(lifetime, "--for"),
+            "justification": justification,
+        }
+    )
+    found = call.client.create("agents", body=body).body
+    _keep(found, credential_file)
+    agent, waits = found.get("agent"), found.get("approval")
+
+    def text() -> None:
+        if found["decision"]["violations"] or waits is not None:
+            decision(found["decision"])
+        if agent is not None:
+            _describe(agent)
+        if found.get("credential"):
+            _credential(found["credential"], credential_file)
+        if waits is not None:
+            print(f"Waits for an approval: {one_line(waits['id'])}, until {when(waits['deadline'])}.")
+            print(f"Follow it: charter approval show {one_line(waits['id'])}")
+
+    call.answer(found, text)
+    if waits is not None:
+        raise typer.Exit(ExitCode.APPROVAL_REQUIRED)
+
+
+def _keep(found: dict[str, Any], file: Path | None) -> None:
+    """Write the credential to a file that only its owner can read, and take it out of the answer."""
+    credential = found.get("credential")
+    if file is None or credential is None:
+        return
+    try:
+        file.unlink(missing_ok=True)
+        handle = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(handle, "w", encoding="utf-8") as stream:
+            stream.write(credential["token"])
+    except OSError as error:
+        raise usage(
+            f"The agent is there, but its credential cannot be written to {file}:"
+            f" {error.strerror or error}.",
+            "charter agent credential AGENT makes another one.",
+        ) from error
+    found["credential"] = {**credential, "token": None, "file": str(file)}
+
+
+def _credential(credential: Mapping[str, Any], file: Path | None) -> None:
+    if file is not None:
+        print(f"credential: in {file}, until {when(credential['expires_at'])}")
+        return
+    print(f"credential (shown this once, until {when(credential['expires_at'])}):")
+    print(one_line(credential["token"]))
+
+
+def _describe(a: Mapping[str, Any]) -> None:
+    pairs(
+        [
+            ("name", a["name"]),
+            ("id", a["id"]),
+            ("state", a["state"]),
+            ("sponsor", a["sponsor"]),
+            ("tier", a["tier"]),
+            ("task", f"{a['task']} ({a['task_state']})"),
+            ("repositories", joined(a["repositories"])),
+            ("deadline", when(a["deadline"])),
+            ("workspaces", str(a["workspaces"])),
+            ("may now", joined(a["permissions"], "nothing")),
+            ("created", when(a["created_at"])),
+            ("ended", when(a["ended_at"]) if a["ended_at"] else None),
+            ("because", a["end_reason"]),
+        ]
+    )
+
+
+@command(app, "list", examples=["charter agent list", "charter agent list --all --json"])
+def list_(call: Call, limit: Limit = 100, all_: All = False) -> None:
+    """List the agents that you may see."""
+    page = call.client.page("agents", limit=None if all_ else limit)
+
+    def text(items: list[Any]) -> None:
+        table(
+            ("NAME", "STATE", "TIER", "SPONSOR", "TASK", "DEADLINE", "WORKSPACES", "ID"),
+            [
+                (
+                    a["name"],
+                    a["state"],
+                    a["tier"],
+                    a["sponsor"],
+                    a["task"],
+                    when(a["deadline"]),
+                    a["workspaces"],
+                    a["id"],
+                )
+                for a in items
+            ],
+        )
+
+    call.listing(
+        page,
+        text,
+        empty="No agents yet. Sponsor one: charter agent create NAME --task 'What it is to do'",
+    )
+
+
+@command(app, "show", examples=["charter agent show fixer"])
+def show(call: Call, agent: Name) -> None:
+    """Show an agent, its task, and what it may do at this moment."""
+    found = call.client.get("agents", agent)
+    call.answer(found, lambda: _describe(found))
+
+
+@command(app, "kill", examples=["charter agent kill fixer --reason 'it pushes to the wrong branch'"])
+def kill(
+    call: Call,
+    agent: Name,
+    reason: Annotated[str, typer.Option("--reason", "-m", help="Why; it stands in the trail.")],
+) -> None:
+    """Stop an agent at once: its credentials, its processes, its workspaces.
+
+    It asks no question: when this is needed, seconds count. The homes of its workspaces are kept.
+    """
+    report = call.client.post("agents", agent, "kill", body={"reason": reason}).body
+
+    def text() -> None:
+        pairs(
+            [
+                ("agent", report["agent_id"]),
+                ("credentials dead", f"{report['credentials_dead_ms']:.1f} ms"),
+                ("processes gone", f"{report['processes_gone_ms']:.1f} ms"),
+                ("workspaces stopped", f"{report['workspaces_stopped_ms']:.1f} ms"),
+            ]
+        )
+        for workspace in report["workspaces"]:
+            print("  " + joined(f"{k} {v}" for k, v in workspace.items()))
+
+    call.answer(report, text)
+
+
+@command(
+    app,
+    "end",
+    examples=["charter agent end fixer", "charter agent end fixer --outcome failed"],
+)
+def end(
+    call: Call,
+    agent: Name,
+    outcome: Annotated[str, typer.Option("--outcome", help="completed or failed.")] = "completed",
+) -> None:
+    """End an agent's task, and with it the agent."""
+    found = call.client.post("agents", agent, "end", body={"outcome": outcome}).body
+    call.said(found, f"{one_line(found['name'])} is {one_line(found['state'])}.")
+
+
+@command(
+    app,
+    "credential",
+    examples=[
+        "charter agent credential fixer --credential-file fixer.token",
+        "CHARTER_TOKEN=$(cat fixer.token) charter agent credential self --json",
+    ],
+)
+def credential(call: Call, agent: Name, credential_file: CredentialFile = None) -> None:
+    """Make a new credential for an agent (its sponsor), or for yourself (an agent: `self`)."""
+    found: dict[str, Any] = {"credential": call.client.post("agents", agent, "credential").body}
+    _keep(found, credential_file)
+    made = found["credential"]
+    call.answer(made, lambda: _credential(made, credential_file))

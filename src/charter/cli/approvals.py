@@ -1,0 +1,109 @@
+"""`charter approval …`: what waits for a person's word, and giving it."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from charter.cli.command import All, Call, Limit, command, noun
+from charter.cli.show import approval, requirement, table
+from charter.cli.text import joined, one_line, when
+
+app = noun("Vote on what waits for a person.")
+
+Id = Annotated[str, typer.Argument(metavar="APPROVAL", help="The request's id (apr_…).")]
+Comment = Annotated[
+    str | None, typer.Option("--comment", "-m", help="A word to the requester; it is recorded.")
+]
+
+
+@command(
+    app,
+    "list",
+    examples=[
+        "charter approval list",
+        "charter approval list --mine",
+        "charter approval list --state all --json",
+    ],
+)
+def list_(
+    call: Call,
+    state: Annotated[
+        str, typer.Option("--state", help="pending, approved, denied, cancelled, expired or all.")
+    ] = "pending",
+    mine: Annotated[bool, typer.Option("--mine", help="Only those that you asked for.")] = False,
+    limit: Limit = 100,
+    all_: All = False,
+) -> None:
+    """List approval requests that you may see; by default those that still wait."""
+    page = call.client.page(
+        "approvals",
+        limit=None if all_ else limit,
+        query={"state": None if state == "all" else state, "mine": "true" if mine else None},
+    )
+
+    def text(items: list[Any]) -> None:
+        table(
+            ("ID", "STATE", "REQUESTER", "ASKS FOR", "NEEDS", "DEADLINE", "YOU"),
+            [
+                (
+                    a["id"],
+                    a["state"],
+                    a["requester"],
+                    a["summary"],
+                    joined(map(requirement, a["outstanding"])),
+                    when(a["deadline"]),
+                    "may vote" if a["can_vote"] else "",
+                )
+                for a in items
+            ],
+        )
+
+    call.listing(
+        page,
+        text,
+        empty="Nothing waits for an approval."
+        if state == "pending"
+        else "No approval request matches.",
+    )
+
+
+@command(app, "show", examples=["charter approval show apr_01h…"])
+def show(call: Call, approval_id: Id) -> None:
+    """Show a request: who asks, for what, who must agree, and who has."""
+    found = call.client.get("approvals", approval_id)
+    call.answer(found, lambda: approval(found))
+
+
+def _vote(call: Call, approval_id: str, verb: str, comment: str | None) -> None:
+    body = {} if comment is None else {"comment": comment}
+    found = call.client.post("approvals", approval_id, verb, body=body).body
+
+    def text() -> None:
+        print(f"{one_line(found['id'])} is {one_line(found['state'])}: {one_line(found['summary'])}")
+        if found["outstanding"] and found["state"] == "pending":
+            print(f"Still needed: {joined(map(requirement, found['outstanding']))}")
+        if found.get("outcome"):
+            print(f"Outcome: {one_line(found['outcome'])} {one_line(found.get('result_id') or '')}")
+
+    call.answer(found, text)
+
+
+@command(app, "approve", examples=["charter approval approve apr_01h… -m 'until Friday'"])
+def approve(call: Call, approval_id: Id, comment: Comment = None) -> None:
+    """Say yes. With the last yes that is needed, the request is carried out at once."""
+    _vote(call, approval_id, "approve", comment)
+
+
+@command(app, "deny", examples=["charter approval deny apr_01h… -m 'use the shared cluster'"])
+def deny(call: Call, approval_id: Id, comment: Comment = None) -> None:
+    """Say no; that ends the request."""
+    _vote(call, approval_id, "deny", comment)
+
+
+@command(app, "cancel", examples=["charter approval cancel apr_01h…"])
+def cancel(call: Call, approval_id: Id) -> None:
+    """Withdraw a request of your own."""
+    found = call.client.post("approvals", approval_id, "cancel").body
+    call.said(found, f"{one_line(found['id'])} is {one_line(found['state'])}.")

@@ -1,0 +1,47 @@
+"""`charter overview`: the platform at a glance."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import typer
+
+from charter.cli.command import Call, command
+from charter.cli.show import quotas
+from charter.cli.text import joined, pairs, when
+
+app = typer.Typer(rich_markup_mode=None, add_completion=False)
+
+
+@command(app, "overview", examples=["charter overview", "charter overview --json"])
+def overview(call: Call) -> None:
+    """Show the platform at a glance, within what you may see."""
+    found = call.client.get("overview")
+
+    def text() -> None:
+        audit = found["audit"]
+        pairs(
+            [
+                ("workspaces", _counts(found["workspaces"])),
+                ("agents", _counts(found["agents"])),
+                ("approvals that wait", str(found["pending_approvals"])),
+                ("decisions today", _counts(found["decisions_today"])),
+                (
+                    "audit trail",
+                    None
+                    if audit is None
+                    else f"{audit['size']} entries, sealed {when(audit['sealed_at'])},"
+                    f" {audit['pending']} pending",
+                ),
+            ]
+        )
+        if found["quotas"]:
+            print()
+            quotas(found["quotas"])
+
+    call.answer(found, text)
+
+
+def _counts(counts: Mapping[str, Any]) -> str:
+    return joined((f"{number} {word}" for word, number in counts.items()), "none")

@@ -1,0 +1,174 @@
+"""`charter login|logout|whoami`: who this command line speaks for."""
+
+from __future__ import annotations
+
+import getpass
+import platform
+import re
+import sys
+from typing import Annotated, Any, Final
+from urllib.parse import urlsplit
+
+import typer
+
+from charter.cli.client import Client
+from charter.cli.command import Call, command
+from charter.cli.errors import CommandError, ExitCode, usage
+from charter.cli.profile import Saved, Target, forget, is_loopback, normalised, save, target
+from charter.cli.text import joined, one_line, pairs, remark, when
+
+app = typer.Typer(rich_markup_mode=None, add_completion=False)
+
+_LINK: Final = re.compile(r"charter_lnk_[0-9a-z]{26}_[A-Za-z0-9_-]{43}")
+_TOKEN: Final = re.compile(r"^charter_pat_([0-9a-z]{26})_[A-Za-z0-9_-]{43}$")
+
+
+@command(
+    app,
+    "login",
+    examples=[
+        "charter login",
+        "charter login --link 'http://127.0.0.1:8470/sign-in?link=charter_lnk_…'",
+        "charter login --link - < link.txt",
+    ],
+)
+def login(
+    call: Call,
+    link: Annotated[
+        str | None,
+        typer.Option(
+            "--link",
+            metavar="LINK",
+            help="The one-time link, or a personal token. - reads it from standard input;"
+            " without this option it is asked for.",
+        ),
+    ] = None,
+    name: Annotated[
+        str | None, typer.Option("--name", help="How the new token is called in your list.")
+    ] = None,
+    allow_http: Annotated[
+        bool,
+        typer.Option("--allow-http", help="Sign in at another machine without encryption."),
+    ] = False,
+) -> None:
+    """Sign in with a one-time link, and keep the token for later commands.
+
+    The link is exchanged for a personal token, which is saved for this user of this machine only.
+    """
+    text = _secret(call, link)
+    url = _address(call, text)
+    if url.startswith("http://") and not is_loopback(url) and not allow_http:
+        raise CommandError(
+            f"{url} is another machine and the connection to it is not encrypted: whoever is in"
+            " between could read your token.",
+            fix="Use its https address; or add --allow-http if the network is yours alone.",
+            code="insecure-url",
+        )
+    token_match = _TOKEN.match(text)
+    if token_match is None:
+        made = Client(Target(url, None, None)).post(
+            "sign-in",
+            body={"link": text, "token_name": name or f"command line on {platform.node()}"[:200]},
+            signed_in=False,
+        )
+        token, token_id = str(made.body["secret"]), str(made.body["id"])
+        expires_at = made.body["expires_at"]
+    else:
+        token, token_id, expires_at = text, f"tok_{token_match.group(1)}", None
+    client = Client(Target(url, token, None))
+    try:
+        me = client.get("me")
+    finally:
+        client.close()
+    file = save(Saved(url, token, token_id, str(me["handle"])))
+    answer = {"url": url, "handle": me["handle"], "expires_at": expires_at, "file": str(file)}
+
+    def tell() -> None:
+        until = f" until {when(expires_at)}" if expires_at else ""
+        print(f"Signed in at {url} as {one_line(me['handle'])}{until}.")
+
+    call.answer(answer, tell)
+
+
+def _secret(call: Call, link: str | None) -> str:
+    if link is None:
+        if call.json or not sys.stdin.isatty():
+            raise usage(
+                "There is nobody here to ask for the link.",
+                "Give it with --link LINK, or --link - to read standard input.",
+            )
+        link = getpass.getpass("Sign-in link or token (not shown): ")
+    elif link == "-":
+        link = sys.stdin.readline()
+    link = link.strip()
+    if not (_LINK.search(link) or _TOKEN.match(link)):
+        raise usage(
+            "That is neither a sign-in link nor a personal token; it may be incomplete.",
+            "Copy the whole link; ./dev up prints one, and so does charter person link HANDLE.",
+        )
+    return link
+
+
+def _address(call: Call, link: str) -> str:
+    """The server: the named one, else the one that the link leads to."""
+    parts = urlsplit(link)
+    if call.url is None and parts.scheme in {"http", "https"} and parts.netloc:
+        return normalised(f"{parts.scheme}://{parts.netloc}")
+    return target(call.url).url
+
+
+@command(app, "logout", examples=["charter logout"])
+def logout(call: Call) -> None:
+    """Revoke the saved token and forget it."""
+    found = target(call.url)
+    saved = found.saved
+    if saved is None:
+        call.said({"url": found.url, "signed_out": False}, f"No sign-in is saved for {found.url}.")
+        return
+    revoked = True
+    try:
+        client = Client(Target(saved.url, saved.token, saved))
+        try:
+            client.delete("tokens", saved.token_id)
+        finally:
+            client.close()
+    except CommandError as error:
+        revoked = error.exit_code is ExitCode.NOT_SIGNED_IN  # it is dead already
+        if not revoked:
+            remark(f"The token could not be revoked at the server: {error.message}")
+    forget(saved.url)
+    call.said(
+        {"url": saved.url, "signed_out": True, "revoked": revoked},
+        f"Signed out of {saved.url}."
+        if revoked
+        else "The token is forgotten here; it is valid until it expires.",
+    )
+
+
+@command(app, "whoami", examples=["charter whoami", "charter whoami --json | jq .permissions"])
+def whoami(call: Call) -> None:
+    """Show who you are to Charter at this moment, and what you may do."""
+    me: dict[str, Any] = call.client.get("me")
+
+    def text() -> None:
+        pairs(
+            [
+                ("you", f"{me['handle']} ({me['kind']})"),
+                ("id", me["id"]),
+                ("server", call.client.url),
+                ("signed in by", me["via"]),
+                ("teams", joined((t.get("name", t.get("id")) for t in me["teams"]), "none")),
+                ("roles", joined(map(_role, me["roles"]), "none")),
+                ("sponsor", me.get("sponsor_id")),
+                ("tier", me.get("tier")),
+                ("task", me.get("task_id")),
+                ("may", joined(me["permissions"], "nothing")),
+            ]
+        )
+
+    call.answer(me, text)
+
+
+def _role(role: dict[str, Any]) -> str:
+    scope = role.get("scope_id") or role.get("scope")
+    return f"{role.get('role')}" + (f" in {role.get('scope_kind')} {scope}" if scope else "")

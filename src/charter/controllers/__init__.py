@@ -1,0 +1,1 @@
+"""Controllers: level-triggered loops that make the world follow what was decided."""

@@ -1,0 +1,50 @@
+"""`charter controllers`: every controller of this replica, in one process."""
+
+from __future__ import annotations
+
+import signal
+from types import FrameType
+from typing import Final
+
+from charter.controllers import drift, expiry, lifecycle, outbox, sealing
+from charter.controllers.loop import Controller, Loop, forget_old_replicas
+from charter.services.runtime import Runtime
+from charter.settings import Settings
+from charter.wiring import runtime
+
+_EXECUTORS: Final = 4  # effects wait for sandboxes, not for the processor
+_DRIFT_SECONDS: Final = 10.0  # how long a sandbox that died by itself may stay unnoticed
+_SEAL_SECONDS: Final = 0.5  # how long an event may wait for its seal
+
+
+def controllers() -> list[Controller]:
+    """Every controller; each replica runs all of them."""
+    return [
+        Controller("outbox", outbox.step, workers=_EXECUTORS),
+        Controller("lifecycle", lifecycle.step),
+        Controller("expiry", expiry.step),
+        Controller("sealing", sealing.step, every_seconds=_SEAL_SECONDS),
+        Controller("drift", drift.step, every_seconds=_DRIFT_SECONDS),
+    ]
+
+
+def start(rt: Runtime) -> Loop:
+    """Start all controllers on `rt`."""
+    forget_old_replicas(rt)
+    loop = Loop(rt, controllers())
+    loop.start()
+    return loop
+
+
+def run(settings: Settings) -> None:
+    """Run until SIGTERM or SIGINT."""
+    with runtime(settings) as rt:
+        loop = start(rt)
+
+        def end(_number: int, _frame: FrameType | None) -> None:
+            loop.stop()
+
+        signal.signal(signal.SIGTERM, end)
+        signal.signal(signal.SIGINT, end)
+        loop.wait()
+        loop.stop()

@@ -1,0 +1,1 @@
+"""The specification as code: pure, deterministic, replayable; imports the standard library only."""

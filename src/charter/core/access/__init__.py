@@ -1,0 +1,1 @@
+"""Who may do what: permissions, roles, scopes, reach, the delegation bound, the invariants."""

@@ -1,0 +1,108 @@
+"""The vocabulary of permissions: every action that Charter judges has exactly one name here.
+
+A permission is `noun.verb`. It says *what* may be done, never to *which* thing: how far a
+permission carries (own things, the team's, everything) is its reach, and stands in `roles.py`.
+
+There is deliberately no permission to change, shorten or delete the audit trail. What nobody can
+be given, nobody can misuse (Spec ID-9, AU-1).
+
+Source: Spec ID-1; the roles and their actions are those of the specification's role list.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Final
+
+
+class Permission(StrEnum):
+    """Every action that a subject can be allowed to take."""
+
+    WORKSPACE_CREATE = "workspace.create"
+    WORKSPACE_VIEW = "workspace.view"
+    WORKSPACE_VIEW_TEAM = "workspace.view-team"
+    WORKSPACE_VIEW_ALL = "workspace.view-all"
+    WORKSPACE_START = "workspace.start"
+    WORKSPACE_STOP = "workspace.stop"
+    WORKSPACE_EXTEND = "workspace.extend"
+    WORKSPACE_RESIZE = "workspace.resize"
+    WORKSPACE_DELETE = "workspace.delete"
+    WORKSPACE_EXECUTE = "workspace.execute"
+    WORKSPACE_READ_FILES = "workspace.read-files"
+    WORKSPACE_WRITE_FILES = "workspace.write-files"
+
+    AGENT_CREATE = "agent.create"
+    AGENT_VIEW = "agent.view"
+    AGENT_KILL = "agent.kill"
+    TASK_CLOSE = "task.close"
+
+    CODE_PROPOSE = "code.propose"
+    CODE_MERGE = "code.merge"
+    PIPELINE_RUN = "pipeline.run"
+
+    APPROVAL_REQUEST = "approval.request"
+    APPROVAL_VIEW = "approval.view"
+    APPROVAL_VOTE = "approval.vote"
+    APPROVAL_CANCEL = "approval.cancel"
+
+    TEMPLATE_VIEW = "template.view"
+    TEMPLATE_MANAGE = "template.manage"
+    POLICY_VIEW = "policy.view"
+    POLICY_APPLY = "policy.apply"
+    QUOTA_VIEW = "quota.view"
+    QUOTA_MANAGE = "quota.manage"
+
+    DECISION_VIEW = "decision.view"
+    AUDIT_VIEW = "audit.view"
+    AUDIT_EXPORT = "audit.export"
+    USAGE_VIEW = "usage.view"
+    USAGE_VIEW_TEAM = "usage.view-team"
+    USAGE_VIEW_ALL = "usage.view-all"
+
+    PEOPLE_VIEW = "people.view"
+    PEOPLE_MANAGE = "people.manage"
+    TEAM_MANAGE = "team.manage"
+    ROLE_BIND = "role.bind"
+    TOKEN_MANAGE = "token.manage"  # noqa: S105  the name of a permission, no secret
+
+    PROVIDER_VIEW = "provider.view"
+    CONTROLLER_VIEW = "controller.view"
+    METRICS_VIEW = "metrics.view"
+
+
+# Actions that only look. Asked of a whole collection they need no particular scope: the answer is
+# then filtered, row by row, to what the subject may see.
+READS: Final = frozenset(
+    {
+        Permission.WORKSPACE_VIEW,
+        Permission.WORKSPACE_VIEW_TEAM,
+        Permission.WORKSPACE_VIEW_ALL,
+        Permission.AGENT_VIEW,
+        Permission.APPROVAL_VIEW,
+        Permission.TEMPLATE_VIEW,
+        Permission.POLICY_VIEW,
+        Permission.QUOTA_VIEW,
+        Permission.DECISION_VIEW,
+        Permission.AUDIT_VIEW,
+        Permission.USAGE_VIEW,
+        Permission.USAGE_VIEW_TEAM,
+        Permission.USAGE_VIEW_ALL,
+        Permission.PEOPLE_VIEW,
+        Permission.PROVIDER_VIEW,
+        Permission.CONTROLLER_VIEW,
+        Permission.METRICS_VIEW,
+    }
+)
+
+# Which permission lets a subject know that a thing of this kind exists. A kind that is missing
+# here has no secret existence: refusing to act on it tells nothing.
+VIEW_OF_KIND: Final = {
+    "workspace": Permission.WORKSPACE_VIEW,
+    "agent": Permission.AGENT_VIEW,
+    "task": Permission.AGENT_VIEW,
+    "approval": Permission.APPROVAL_VIEW,
+    "decision": Permission.DECISION_VIEW,
+    "template": Permission.TEMPLATE_VIEW,
+    "person": Permission.PEOPLE_VIEW,
+    "token": Permission.TOKEN_MANAGE,
+}

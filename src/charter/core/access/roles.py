@@ -1,0 +1,366 @@
+"""Roles, the scopes they are bound in, and how far each of their permissions carries.
+
+A *role* is a named set of permissions. A *binding* gives a person a role within a *scope*: the
+organisation, a team, or a project. A binding in the organisation covers every team and project; one
+in a team covers the projects of that team. A thing's *scope chain* is the path from the
+organisation down to it, and a binding covers the thing when its scope is on that path.
+
+Each permission of a role has a *reach*: a developer stops their own workspaces, a team lead those
+of the team, a platform admin all of them, and all three hold the same `workspace.stop`. Reading
+and writing files and running commands stay with the owner in every role: to manage somebody's
+workspace is not to be let into it.
+
+Some sets of roles may not meet in one person (separation of duties): whoever configures the
+platform is not the one who watches over it, and the role of agents is never given to people.
+
+Source: Spec ID-1, ID-8, ID-9.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from itertools import combinations
+from types import MappingProxyType
+from typing import Final
+
+from charter.core.access.permissions import Permission
+from charter.core.kernel.decision import Effect, Violation
+
+
+class RoleName(StrEnum):
+    """The built-in roles."""
+
+    DEVELOPER = "developer"
+    TEAM_LEAD = "team-lead"
+    PLATFORM_ADMIN = "platform-admin"
+    SECURITY_ADMIN = "security-admin"
+    AGENT = "agent"
+    READ_ONLY = "read-only"
+
+
+class Reach(StrEnum):
+    """How far a permission carries within the scope of its binding."""
+
+    OWN = "own"  # what the subject owns, sponsors or asked for
+    TEAM = "team"  # what belongs to the subject's teams
+    ALL = "all"  # everything that the binding covers
+    SHARED = "shared"  # things that belong to everybody, such as the catalogue; any binding will do
+
+
+class ScopeKind(StrEnum):
+    """The levels at which a role can be bound, widest first."""
+
+    ORGANISATION = "organisation"
+    TEAM = "team"
+    PROJECT = "project"
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """One organisation, team or project."""
+
+    kind: ScopeKind
+    id: str
+
+
+# One installation serves one organisation, so its scope needs no identifier of its own.
+ORGANISATION: Final = Scope(ScopeKind.ORGANISATION, "organisation")
+
+
+def scope_chain(team_id: str | None = None, project_id: str | None = None) -> tuple[Scope, ...]:
+    """The path from the organisation down to a thing of this team and this project."""
+    chain = [ORGANISATION]
+    if team_id is not None:
+        chain.append(Scope(ScopeKind.TEAM, team_id))
+    if project_id is not None:
+        chain.append(Scope(ScopeKind.PROJECT, project_id))
+    return tuple(chain)
+
+
+@dataclass(frozen=True, slots=True)
+class Binding:
+    """A role held within a scope, for ever or until `expires_at`."""
+
+    role: RoleName
+    scope: Scope
+    expires_at: datetime | None = None
+
+    def live(self, now: datetime) -> bool:
+        """Whether it still holds; a binding ends at the very moment of its expiry."""
+        return self.expires_at is None or now < self.expires_at
+
+    def covers(self, chain: Iterable[Scope]) -> bool:
+        """Whether the thing at the end of `chain` lies within this binding's scope."""
+        return self.scope in chain
+
+
+_EVERYBODY: Final[Mapping[Permission, Reach]] = {
+    Permission.TEMPLATE_VIEW: Reach.SHARED,
+    Permission.POLICY_VIEW: Reach.SHARED,
+    Permission.PROVIDER_VIEW: Reach.SHARED,
+}
+
+_INSIDE_OWN_WORKSPACE: Final[Mapping[Permission, Reach]] = {
+    Permission.WORKSPACE_CREATE: Reach.OWN,
+    Permission.WORKSPACE_EXECUTE: Reach.OWN,
+    Permission.WORKSPACE_READ_FILES: Reach.OWN,
+    Permission.WORKSPACE_WRITE_FILES: Reach.OWN,
+}
+
+
+def _with(*permissions: Permission, reach: Reach) -> dict[Permission, Reach]:
+    return dict.fromkeys(permissions, reach)
+
+
+_MANAGE_WORKSPACE: Final = (
+    Permission.WORKSPACE_VIEW,
+    Permission.WORKSPACE_START,
+    Permission.WORKSPACE_STOP,
+    Permission.WORKSPACE_EXTEND,
+    Permission.WORKSPACE_RESIZE,
+    Permission.WORKSPACE_DELETE,
+)
+
+_OWN_BUSINESS: Final = (
+    Permission.AGENT_CREATE,
+    Permission.APPROVAL_REQUEST,
+    Permission.APPROVAL_CANCEL,
+    Permission.USAGE_VIEW,
+    Permission.TOKEN_MANAGE,
+)
+
+ROLE_REACH: Final[Mapping[RoleName, Mapping[Permission, Reach]]] = MappingProxyType(
+    {
+        RoleName.DEVELOPER: MappingProxyType(
+            {
+                **_EVERYBODY,
+                **_INSIDE_OWN_WORKSPACE,
+                **_with(*_MANAGE_WORKSPACE, *_OWN_BUSINESS, reach=Reach.OWN),
+                **_with(
+                    Permission.AGENT_VIEW,
+                    Permission.AGENT_KILL,
+                    Permission.TASK_CLOSE,
+                    Permission.APPROVAL_VIEW,
+                    Permission.DECISION_VIEW,
+                    Permission.QUOTA_VIEW,
+                    reach=Reach.OWN,
+                ),
+                **_with(
+                    Permission.CODE_PROPOSE,
+                    Permission.CODE_MERGE,
+                    Permission.PIPELINE_RUN,
+                    reach=Reach.TEAM,
+                ),
+            }
+        ),
+        RoleName.TEAM_LEAD: MappingProxyType(
+            {
+                **_EVERYBODY,
+                **_INSIDE_OWN_WORKSPACE,
+                **_with(*_OWN_BUSINESS, reach=Reach.OWN),
+                **_with(
+                    *_MANAGE_WORKSPACE,
+                    Permission.WORKSPACE_VIEW_TEAM,
+                    Permission.AGENT_VIEW,
+                    Permission.AGENT_KILL,
+                    Permission.TASK_CLOSE,
+                    Permission.CODE_PROPOSE,
+                    Permission.CODE_MERGE,
+                    Permission.PIPELINE_RUN,
+                    Permission.APPROVAL_VIEW,
+                    Permission.APPROVAL_VOTE,
+                    Permission.DECISION_VIEW,
+                    Permission.QUOTA_VIEW,
+                    Permission.USAGE_VIEW_TEAM,
+                    Permission.PEOPLE_VIEW,
+                    reach=Reach.TEAM,
+                ),
+            }
+        ),
+        RoleName.PLATFORM_ADMIN: MappingProxyType(
+            {
+                **_EVERYBODY,
+                **_INSIDE_OWN_WORKSPACE,
+                **_with(*_OWN_BUSINESS, reach=Reach.OWN),
+                **_with(
+                    *_MANAGE_WORKSPACE,
+                    Permission.WORKSPACE_VIEW_TEAM,
+                    Permission.WORKSPACE_VIEW_ALL,
+                    Permission.AGENT_VIEW,
+                    Permission.AGENT_KILL,
+                    Permission.TASK_CLOSE,
+                    Permission.APPROVAL_VIEW,
+                    Permission.APPROVAL_VOTE,
+                    Permission.TEMPLATE_MANAGE,
+                    Permission.POLICY_APPLY,
+                    Permission.QUOTA_VIEW,
+                    Permission.QUOTA_MANAGE,
+                    Permission.DECISION_VIEW,
+                    Permission.AUDIT_VIEW,
+                    Permission.AUDIT_EXPORT,
+                    Permission.USAGE_VIEW_TEAM,
+                    Permission.USAGE_VIEW_ALL,
+                    Permission.PEOPLE_VIEW,
+                    Permission.PEOPLE_MANAGE,
+                    Permission.TEAM_MANAGE,
+                    Permission.ROLE_BIND,
+                    Permission.CONTROLLER_VIEW,
+                    Permission.METRICS_VIEW,
+                    reach=Reach.ALL,
+                ),
+            }
+        ),
+        # Security sees everything and can stop what is dangerous. It configures nothing, so that
+        # those who watch are never those who are watched.
+        RoleName.SECURITY_ADMIN: MappingProxyType(
+            {
+                **_EVERYBODY,
+                **_with(Permission.TOKEN_MANAGE, Permission.USAGE_VIEW, reach=Reach.OWN),
+                **_with(
+                    Permission.WORKSPACE_VIEW,
+                    Permission.WORKSPACE_VIEW_TEAM,
+                    Permission.WORKSPACE_VIEW_ALL,
+                    Permission.WORKSPACE_STOP,
+                    Permission.AGENT_VIEW,
+                    Permission.AGENT_KILL,
+                    Permission.APPROVAL_VIEW,
+                    Permission.APPROVAL_VOTE,
+                    Permission.QUOTA_VIEW,
+                    Permission.DECISION_VIEW,
+                    Permission.AUDIT_VIEW,
+                    Permission.AUDIT_EXPORT,
+                    Permission.USAGE_VIEW_TEAM,
+                    Permission.USAGE_VIEW_ALL,
+                    Permission.PEOPLE_VIEW,
+                    Permission.CONTROLLER_VIEW,
+                    Permission.METRICS_VIEW,
+                    reach=Reach.ALL,
+                ),
+            }
+        ),
+        # The widest an agent can ever be; tier, task and sponsor only narrow it. No votes, no
+        # other agents, no extension of its own running time, no tokens.
+        RoleName.AGENT: MappingProxyType(
+            {
+                **_EVERYBODY,
+                **_INSIDE_OWN_WORKSPACE,
+                **_with(
+                    Permission.WORKSPACE_VIEW,
+                    Permission.WORKSPACE_START,
+                    Permission.WORKSPACE_STOP,
+                    Permission.WORKSPACE_DELETE,
+                    Permission.AGENT_VIEW,
+                    Permission.TASK_CLOSE,
+                    Permission.CODE_PROPOSE,
+                    Permission.CODE_MERGE,
+                    Permission.PIPELINE_RUN,
+                    Permission.APPROVAL_REQUEST,
+                    Permission.APPROVAL_VIEW,
+                    Permission.APPROVAL_CANCEL,
+                    Permission.DECISION_VIEW,
+                    reach=Reach.OWN,
+                ),
+            }
+        ),
+        RoleName.READ_ONLY: MappingProxyType(
+            {
+                **_EVERYBODY,
+                Permission.TOKEN_MANAGE: Reach.OWN,
+                **_with(
+                    Permission.WORKSPACE_VIEW,
+                    Permission.WORKSPACE_VIEW_TEAM,
+                    Permission.WORKSPACE_VIEW_ALL,
+                    Permission.AGENT_VIEW,
+                    Permission.QUOTA_VIEW,
+                    Permission.USAGE_VIEW,
+                    Permission.USAGE_VIEW_TEAM,
+                    Permission.USAGE_VIEW_ALL,
+                    Permission.CONTROLLER_VIEW,
+                    Permission.METRICS_VIEW,
+                    reach=Reach.ALL,
+                ),
+            }
+        ),
+    }
+)
+
+ROLE_PERMISSIONS: Final[Mapping[RoleName, frozenset[Permission]]] = MappingProxyType(
+    {role: frozenset(reach) for role, reach in ROLE_REACH.items()}
+)
+
+
+def permissions_of(
+    bindings: Iterable[Binding], chain: Iterable[Scope], now: datetime
+) -> frozenset[Permission]:
+    """What these bindings allow at the end of the scope chain, whatever the reach."""
+    path = tuple(chain)
+    held: set[Permission] = set()
+    for binding in bindings:
+        if not binding.live(now):
+            continue
+        for permission, reach in ROLE_REACH[binding.role].items():
+            if reach is Reach.SHARED or binding.covers(path):
+                held.add(permission)
+    return frozenset(held)
+
+
+def permissions_anywhere(bindings: Iterable[Binding], now: datetime) -> frozenset[Permission]:
+    """What these bindings allow in at least one scope; for menus and collections, not for acts."""
+    return frozenset().union(
+        *(ROLE_PERMISSIONS[binding.role] for binding in bindings if binding.live(now))
+    )
+
+
+def roles_of(
+    bindings: Iterable[Binding], chain: Iterable[Scope], now: datetime
+) -> frozenset[RoleName]:
+    """The roles that hold at the end of the scope chain."""
+    path = tuple(chain)
+    return frozenset(b.role for b in bindings if b.live(now) and b.covers(path))
+
+
+def roles_granting(permission: Permission) -> tuple[RoleName, ...]:
+    """The roles for people that hold this permission, in the order of the enumeration."""
+    return tuple(
+        role
+        for role in RoleName
+        if role is not RoleName.AGENT and permission in ROLE_PERMISSIONS[role]
+    )
+
+
+_CONFLICTS: Final[Mapping[frozenset[RoleName], str]] = MappingProxyType(
+    {
+        frozenset({RoleName.PLATFORM_ADMIN, RoleName.SECURITY_ADMIN}): (
+            "whoever configures the platform may not be the one who watches over it"
+        ),
+        **{
+            frozenset({RoleName.AGENT, role}): (
+                "the role of agents is a class of identity of its own and never mixes with others"
+            )
+            for role in RoleName
+            if role is not RoleName.AGENT
+        },
+    }
+)
+
+
+def conflicts(roles: Iterable[RoleName]) -> tuple[Violation, ...]:
+    """The separations of duties that a subject with all these roles would break (Spec ID-9).
+
+    Scopes make no difference: a conflict of interest does not end at the border of a team.
+    """
+    return tuple(
+        Violation(
+            rule="invariant/separation-of-duties",
+            effect=Effect.DENY,
+            message=f"{first} and {second} may not be held together: {_CONFLICTS[pair]}.",
+            fix=f"Remove {first} or {second} first, or bind the role to somebody else.",
+            severity="high",
+            source="Spec ID-9",
+        )
+        for first, second in combinations(sorted(set(roles)), 2)
+        if (pair := frozenset({first, second})) in _CONFLICTS
+    )

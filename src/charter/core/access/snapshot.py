@@ -1,0 +1,121 @@
+"""Subjects and resources as plain JSON, there and back.
+
+A decision is stored with everything that it was made from, so that it can be made again years
+later. For policy that is the decision document; for the invariants it is the subject with its
+bindings and the resource reference, written down here without loss.
+
+Source: Spec PC-6.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields
+from datetime import datetime
+from typing import Any
+
+from charter.core.access.resource import ResourceRef
+from charter.core.access.roles import Binding, RoleName, Scope, ScopeKind
+from charter.core.access.subjects import Agent, Human, Subject
+from charter.core.agents.tasks import TaskScope, TaskState
+from charter.core.agents.tiers import Tier
+from charter.core.kernel.canonical import parse_rfc3339, rfc3339
+
+
+def _moment(at: datetime | None) -> str | None:
+    return None if at is None else rfc3339(at)
+
+
+def _read_moment(text: str | None) -> datetime | None:
+    return None if text is None else parse_rfc3339(text)
+
+
+def subject_json(subject: Subject) -> dict[str, object]:
+    """The subject as JSON; session facts are left out, no invariant reads them."""
+    if isinstance(subject, Agent):
+        task = subject.task
+        return {
+            "kind": "agent",
+            "id": subject.id,
+            "sponsor": subject_json(subject.sponsor),
+            "tier": subject.tier.value,
+            "team_id": subject.team_id,
+            "credential_id": subject.credential_id,
+            "active": subject.active,
+            "task": None
+            if task is None
+            else {
+                "id": task.id,
+                "repositories": sorted(task.repositories),
+                "tier": task.tier.value,
+                "deadline": rfc3339(task.deadline),
+                "state": task.state.value,
+            },
+        }
+    return {
+        "kind": "human",
+        "id": subject.id,
+        "handle": subject.handle,
+        "teams": sorted(subject.teams),
+        "active": subject.active,
+        "bindings": [
+            {
+                "role": b.role.value,
+                "scope_kind": b.scope.kind.value,
+                "scope_id": b.scope.id,
+                "expires_at": _moment(b.expires_at),
+            }
+            for b in subject.bindings
+        ],
+    }
+
+
+def _human(stored: Mapping[str, Any]) -> Human:
+    return Human(
+        id=stored["id"],
+        handle=stored["handle"],
+        teams=frozenset(stored["teams"]),
+        active=stored["active"],
+        bindings=tuple(
+            Binding(
+                RoleName(b["role"]),
+                Scope(ScopeKind(b["scope_kind"]), b["scope_id"]),
+                _read_moment(b["expires_at"]),
+            )
+            for b in stored["bindings"]
+        ),
+    )
+
+
+def subject_from_json(stored: Mapping[str, Any]) -> Subject:
+    """The subject that `subject_json` wrote."""
+    if stored["kind"] == "human":
+        return _human(stored)
+    task = stored["task"]
+    return Agent(
+        id=stored["id"],
+        sponsor=_human(stored["sponsor"]),
+        tier=Tier(stored["tier"]),
+        team_id=stored["team_id"],
+        credential_id=stored["credential_id"],
+        active=stored["active"],
+        task=None
+        if task is None
+        else TaskScope(
+            id=task["id"],
+            repositories=frozenset(task["repositories"]),
+            tier=Tier(task["tier"]),
+            deadline=parse_rfc3339(task["deadline"]),
+            state=TaskState(task["state"]),
+        ),
+    )
+
+
+def resource_json(resource: ResourceRef) -> dict[str, object]:
+    """The reference as JSON."""
+    return {f.name: getattr(resource, f.name) for f in fields(resource)}
+
+
+def resource_from_json(stored: Mapping[str, Any]) -> ResourceRef:
+    """The reference that `resource_json` wrote."""
+    return ResourceRef(**stored)

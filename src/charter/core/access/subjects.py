@@ -1,0 +1,56 @@
+"""Subjects: the people and the agents that ask for things.
+
+An agent is not a flag on a person. It is an identity of its own, which always hangs on a sponsor
+(the person who answers for it) and on a task (what it is for). It carries no bindings: what it may
+do follows from its tier, its task and whatever its sponsor may do at this moment.
+
+Source: Spec ID-6, AG-2.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from charter.core.access.roles import Binding
+from charter.core.agents.tasks import TaskScope
+from charter.core.agents.tiers import Tier
+
+
+@dataclass(frozen=True, slots=True)
+class SessionFacts:
+    """How and when a person proved who they are; policy may ask for more than was shown."""
+
+    id: str
+    method: str
+    authenticated_at: datetime
+    mfa: bool = False
+    ip: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Human:
+    """A person, with everything they hold. `session` is None for stored facts and API tokens."""
+
+    id: str
+    handle: str
+    bindings: tuple[Binding, ...] = ()
+    teams: frozenset[str] = frozenset()
+    session: SessionFacts | None = None
+    active: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Agent:
+    """One agent instance; `active` is False once it was killed or its credential was revoked."""
+
+    id: str
+    sponsor: Human
+    tier: Tier
+    task: TaskScope | None
+    team_id: str | None
+    credential_id: str
+    active: bool = True
+
+
+Subject = Human | Agent

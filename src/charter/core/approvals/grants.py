@@ -1,0 +1,91 @@
+"""Grants: what an approval leaves behind, for one subject, one action, one thing, and for a while.
+
+A grant answers certain rules and no others. It is bound to a digest of what was asked for, so a yes
+to 40 vCPU says nothing about 64. It always ends: by its expiry, by being used (when the rule gives
+its yes for one request only), by being revoked, or with the task that it was given for. Whether it
+holds is computed each time it is looked at; nothing waits for a clean-up.
+
+Source: Spec AP-1, AP-4, ID-8.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """A yes that was given. `task_id` ties it to one task of an agent."""
+
+    id: str
+    request_id: str
+    subject_id: str
+    action: str
+    resource_digest: str
+    rules: frozenset[str]
+    granted_at: datetime
+    expires_at: datetime
+    single_use: bool = False
+    task_id: str | None = None
+    used_at: datetime | None = None
+    revoked_at: datetime | None = None
+
+
+def active(grant: Grant, now: datetime) -> bool:
+    """Whether it holds at `now`: begun, neither expired nor revoked, nor used up."""
+    if not grant.granted_at <= now < grant.expires_at:
+        return False
+    if grant.revoked_at is not None and grant.revoked_at <= now:
+        return False
+    return not (grant.single_use and grant.used_at is not None)
+
+
+def covers(
+    grant: Grant,
+    *,
+    subject_id: str,
+    action: str,
+    resource_digest: str,
+    now: datetime,
+    task_id: str | None = None,
+) -> bool:
+    """Whether it holds for this subject doing this action to exactly this, for this task.
+
+    A grant without a task covers the subject whatever the task; one with a task only that task,
+    whose being open the caller has already checked.
+    """
+    return (
+        active(grant, now)
+        and grant.subject_id == subject_id
+        and grant.action == action
+        and grant.resource_digest == resource_digest
+        and grant.task_id in (None, task_id)
+    )
+
+
+def granted_rules(
+    grants: Iterable[Grant],
+    *,
+    subject_id: str,
+    action: str,
+    resource_digest: str,
+    now: datetime,
+    task_id: str | None = None,
+) -> frozenset[str]:
+    """The rules whose call for an approval these grants have answered."""
+    return frozenset().union(
+        *(
+            grant.rules
+            for grant in grants
+            if covers(
+                grant,
+                subject_id=subject_id,
+                action=action,
+                resource_digest=resource_digest,
+                now=now,
+                task_id=task_id,
+            )
+        )
+    )

@@ -1,0 +1,1 @@
+"""The shared vocabulary of every rule: subjects, decisions, errors, units, identifiers."""

@@ -1,0 +1,1 @@
+"""The policy side of a decision: bundles, their data, and the merge into one answer."""

@@ -1,0 +1,353 @@
+"""The numbers of the policy, read once and strictly.
+
+Rules and Python read the same data documents, so that "an agent runs for two hours at most" stands
+in one place. `PolicyData` is the typed view for Python: sizes, quotas, lifecycle limits, tiers,
+credentials, approvals, rule modes and exemptions. A document with a missing, unknown or impossible
+entry is refused as a whole, with one sentence for each problem and the path of the entry; half a
+policy is not a policy. Times are in seconds, memory and disk in MiB.
+
+Any object may hold a text under `_why`: JSON has no comments, and a limit without its reason
+is a limit that nobody dares to change.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from charter.core.kernel.canonical import parse_rfc3339
+from charter.core.kernel.decision import Mode
+from charter.core.kernel.errors import InvalidInputError
+from charter.core.lifecycle.transition import LifecycleLimits
+from charter.core.policy.reading import Reader
+from charter.core.resources.amounts import Amount
+from charter.core.resources.sizes import Size
+
+
+@dataclass(frozen=True, slots=True)
+class WorkspaceLimits:
+    """Thresholds of a single workspace; which effect they have is written in the rules."""
+
+    cpu_without_approval: int
+    cpu_without_justification: int
+    cpu_max: int
+    memory_without_approval_mib: int
+    memory_max_mib: int
+    gpu_max: int
+    disk_min_mib: int
+    disk_max_mib: int
+    user_disk_without_approval_mib: int
+    agent_cpu_max: int
+    agent_memory_max_mib: int
+    agent_disk_max_mib: int
+    allow_host_network_for_humans: bool
+    quota_warning_percent: int
+
+
+@dataclass(frozen=True, slots=True)
+class TierLimits:
+    """What an agent of one tier may do inside its workspace (Spec AG-1)."""
+
+    read: bool
+    write: bool
+    execute: bool
+    network_modes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TaskLimits:
+    """Bounds of an agent's task (Spec AG-2)."""
+
+    max_seconds: int
+    min_seconds: int
+    repositories_max: int
+    first_tier: str
+
+
+@dataclass(frozen=True, slots=True)
+class CredentialLimits:
+    """How long proof of identity lasts."""
+
+    agent_credential_seconds: int
+    agent_session_seconds: int
+    human_session_seconds: int
+    human_session_idle_seconds: int
+    one_time_link_seconds: int
+    api_token_max_seconds: int
+
+
+@dataclass(frozen=True, slots=True)
+class ApprovalRule:
+    """Who says yes to one rule, how many of them, with what in hand, and for how long."""
+
+    approvers: tuple[str, ...]
+    approvals_needed: int
+    requires: tuple[str, ...]
+    grant_seconds: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class ApprovalSettings:
+    """`fallback` serves rules that have no entry of their own in `rules`."""
+
+    deadline_seconds: int
+    reminder_seconds: int
+    fallback: ApprovalRule
+    rules: Mapping[str, ApprovalRule]
+
+    def of(self, rule_id: str) -> ApprovalRule:
+        """The approval rule for the policy rule `rule_id`."""
+        return self.rules.get(rule_id, self.fallback)
+
+
+@dataclass(frozen=True, slots=True)
+class Exemption:
+    """Somebody answers for leaving one rule out, in one scope, until a date (Spec PC-7).
+
+    `scope` maps names such as `team`, `project`, `subject`, `workspace`, `template` to the one
+    value that each must have; all of them must match.
+    """
+
+    rule: str
+    owner: str
+    reason: str
+    scope: Mapping[str, str]
+    expires_at: datetime
+
+
+class _Settings(Protocol):
+    """What `from_bundle` needs of a bundle."""
+
+    def settings(self) -> dict[str, object]:
+        """The data documents by name."""
+        ...
+
+
+SUBJECT_KINDS = ("human", "agent")
+QUOTA_SCOPES = ("user", "team", "project", "agent")
+TIERS = ("read-only", "sandboxed", "standard", "trusted")
+NETWORK_MODES = ("none", "host", "egress")
+EXEMPTION_SCOPES = ("subject", "owner", "team", "project", "workspace", "template", "action")
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyData:
+    """Every number of the policy that Python reads."""
+
+    sizes: Mapping[str, Size]
+    size_kinds: Mapping[str, tuple[str, ...]]
+    default_size: Mapping[str, str]
+    limits: WorkspaceLimits
+    quotas: Mapping[str, Amount]
+    lifecycle: Mapping[str, LifecycleLimits]
+    tiers: Mapping[str, TierLimits]
+    tasks: TaskLimits
+    credentials: CredentialLimits
+    approvals: ApprovalSettings
+    modes: Mapping[str, Mode]
+    exemptions: tuple[Exemption, ...]
+    required_capabilities: Mapping[str, tuple[str, ...]]
+    actions: frozenset[str]
+
+    @classmethod
+    def from_bundle(cls, bundle: _Settings) -> PolicyData:
+        """The data of `bundle`; raises `InvalidInputError` naming every problem."""
+        return cls.from_documents(bundle.settings())
+
+    @classmethod
+    def from_documents(cls, documents: Mapping[str, object]) -> PolicyData:
+        """The data in these documents by name; raises `InvalidInputError` naming every problem."""
+        problems: list[str] = []
+        data = _read(Reader(documents, "data", problems))
+        _agree(data, problems)
+        if problems:
+            raise InvalidInputError(
+                "The policy data cannot be used: " + " ".join(problems),
+                fix="Correct the named entries; docs/policy-guide.md describes each document.",
+                code="policy-data-invalid",
+                details={"problems": problems},
+            )
+        return data
+
+    def mode_of(self, rule_id: str) -> Mode:
+        """How far the rule is switched on; rules are enforced unless data says otherwise."""
+        return self.modes.get(rule_id, Mode.ENFORCE)
+
+
+def _read(root: Reader) -> PolicyData:
+    sizes = root.child("sizes")
+    approvals = root.child("approvals")
+    data = PolicyData(
+        sizes={name: _size(name, part) for name, part in sizes.child("sizes").children()},
+        size_kinds={
+            name: part.texts("kinds", choices=SUBJECT_KINDS, least=1)
+            for name, part in sizes.child("sizes").children()
+        },
+        default_size={
+            kind: sizes.child("default").text(kind, choices=tuple(sizes.child("sizes").names()))
+            for kind in SUBJECT_KINDS
+        },
+        limits=_limits(root.child("limits")),
+        quotas={scope: _quota(root.child("quotas").child(scope)) for scope in QUOTA_SCOPES},
+        lifecycle={kind: _lifecycle(root.child("lifecycle").child(kind)) for kind in SUBJECT_KINDS},
+        tiers={name: _tier(root.child("tiers").child(name)) for name in TIERS},
+        tasks=_tasks(root.child("tasks")),
+        credentials=_credentials(root.child("credentials")),
+        approvals=ApprovalSettings(
+            deadline_seconds=approvals.whole("deadline_seconds", minimum=60),
+            reminder_seconds=approvals.whole("reminder_seconds", minimum=60),
+            fallback=_approval(approvals.child("fallback")),
+            rules={name: _approval(part) for name, part in approvals.child("rules").children()},
+        ),
+        modes=_modes(root.child("enforcement")),
+        exemptions=tuple(_exemption(part) for part in root.child("exemptions").items("exemptions")),
+        required_capabilities={
+            name: root.child("providers").child("required_capabilities").texts(name)
+            for name in ("all", "agent", "regulated")
+        },
+        actions=frozenset(root.child("actions").child("actions").names()),
+    )
+    for name in ("sizes", "limits", "quotas", "lifecycle", "tiers", "tasks", "credentials"):
+        root.child(name).finish()
+    for name in ("approvals", "enforcement", "exemptions", "providers"):
+        root.child(name).finish()
+    return data
+
+
+def _size(name: str, part: Reader) -> Size:
+    part.flag("needs_approval")  # read by the rules only
+    return Size(
+        name=name,
+        vcpu=part.whole("vcpu", minimum=1),
+        memory_mib=part.whole("memory_mib", minimum=64),
+        disk_mib=part.whole("disk_mib", minimum=64),
+        gpu=part.whole("gpu"),
+        ephemeral=part.flag("ephemeral"),
+        description=part.text("description"),
+    )
+
+
+def _quota(part: Reader) -> Amount:
+    return Amount(
+        vcpu=part.whole("vcpu"),
+        memory_mib=part.whole("memory_mib"),
+        disk_mib=part.whole("disk_mib"),
+        gpu=part.whole("gpu"),
+        workspaces=part.whole("workspaces"),
+    )
+
+
+def _limits(part: Reader) -> WorkspaceLimits:
+    return WorkspaceLimits(
+        cpu_without_approval=part.whole("cpu_without_approval", minimum=1),
+        cpu_without_justification=part.whole("cpu_without_justification", minimum=1),
+        cpu_max=part.whole("cpu_max", minimum=1),
+        memory_without_approval_mib=part.whole("memory_without_approval_mib", minimum=64),
+        memory_max_mib=part.whole("memory_max_mib", minimum=64),
+        gpu_max=part.whole("gpu_max"),
+        disk_min_mib=part.whole("disk_min_mib", minimum=1),
+        disk_max_mib=part.whole("disk_max_mib", minimum=1),
+        user_disk_without_approval_mib=part.whole("user_disk_without_approval_mib", minimum=1),
+        agent_cpu_max=part.whole("agent_cpu_max", minimum=1),
+        agent_memory_max_mib=part.whole("agent_memory_max_mib", minimum=64),
+        agent_disk_max_mib=part.whole("agent_disk_max_mib", minimum=1),
+        allow_host_network_for_humans=part.flag("allow_host_network_for_humans"),
+        quota_warning_percent=part.whole("quota_warning_percent", minimum=1, maximum=100),
+    )
+
+
+def _lifecycle(part: Reader) -> LifecycleLimits:
+    return LifecycleLimits(
+        idle_seconds=part.whole("idle_seconds", minimum=1),
+        warning_seconds=part.whole("warning_seconds"),
+        max_runtime_seconds=part.whole("max_runtime_seconds", minimum=1),
+        free_extensions=part.whole("free_extensions"),
+        extension_seconds=part.whole("extension_seconds", minimum=1),
+    )
+
+
+def _tier(part: Reader) -> TierLimits:
+    return TierLimits(
+        read=part.flag("read"),
+        write=part.flag("write"),
+        execute=part.flag("execute"),
+        network_modes=part.texts("network_modes", choices=NETWORK_MODES),
+    )
+
+
+def _tasks(part: Reader) -> TaskLimits:
+    return TaskLimits(
+        max_seconds=part.whole("max_seconds", minimum=1),
+        min_seconds=part.whole("min_seconds", minimum=1),
+        repositories_max=part.whole("repositories_max", minimum=1),
+        first_tier=part.text("first_tier", choices=TIERS),
+    )
+
+
+def _credentials(part: Reader) -> CredentialLimits:
+    return CredentialLimits(
+        agent_credential_seconds=part.whole("agent_credential_seconds", minimum=1),
+        agent_session_seconds=part.whole("agent_session_seconds", minimum=1),
+        human_session_seconds=part.whole("human_session_seconds", minimum=1),
+        human_session_idle_seconds=part.whole("human_session_idle_seconds", minimum=1),
+        one_time_link_seconds=part.whole("one_time_link_seconds", minimum=1),
+        api_token_max_seconds=part.whole("api_token_max_seconds", minimum=1),
+    )
+
+
+def _approval(part: Reader) -> ApprovalRule:
+    return ApprovalRule(
+        approvers=part.texts("approvers", least=1),
+        approvals_needed=part.whole("approvals_needed", minimum=1),
+        requires=part.texts("requires"),
+        grant_seconds=part.whole_or_none("grant_seconds", minimum=1),
+    )
+
+
+def _modes(part: Reader) -> dict[str, Mode]:
+    rules = part.child("rules")
+    return {
+        name: Mode(rules.text(name, choices=tuple(mode.value for mode in Mode)))
+        for name in rules.names()
+    }
+
+
+def _exemption(part: Reader) -> Exemption:
+    scope = part.child("scope")
+    exemption = Exemption(
+        rule=part.text("rule"),
+        owner=part.text("owner"),
+        reason=part.text("reason"),
+        scope={name: scope.text(name) for name in EXEMPTION_SCOPES if scope.has(name)},
+        expires_at=part.moment("expires_at", parse_rfc3339),
+    )
+    if not exemption.scope:
+        part.complain("scope", "must name at least one of " + ", ".join(EXEMPTION_SCOPES))
+    return exemption
+
+
+def _agree(data: PolicyData, problems: list[str]) -> None:
+    """What no single entry can say: the order between entries."""
+    limits = data.limits
+    ladders = (
+        ("limits.cpu_without_approval", limits.cpu_without_approval, "limits.cpu_max"),
+        ("limits.cpu_without_justification", limits.cpu_without_justification, "limits.cpu_max"),
+    )
+    problems.extend(
+        f"data.{name} is {value}, above data.{top} ({limits.cpu_max})."
+        for name, value, top in ladders
+        if value > limits.cpu_max
+    )
+    if limits.disk_min_mib > limits.disk_max_mib:
+        problems.append("data.limits.disk_min_mib is above data.limits.disk_max_mib.")
+    problems.extend(
+        f"data.lifecycle.{kind}.warning_seconds leaves no idle time before the warning."
+        for kind, life in data.lifecycle.items()
+        if life.warning_seconds >= life.idle_seconds
+    )
+    if data.tasks.min_seconds > data.tasks.max_seconds:
+        problems.append("data.tasks.min_seconds is above data.tasks.max_seconds.")
+    if not data.actions:
+        problems.append("data.actions.actions names no action, so that nothing could be allowed.")

@@ -1,0 +1,93 @@
+# What every request must carry. A rule can only judge facts that are there, so a request that lacks
+# what its action must bring is refused here, before silence could be taken for consent.
+# Which action must bring what stands in data/actions.json.
+package admission.request_facts
+
+import rego.v1
+import future.keywords.not
+
+import data.charter.facts
+
+# METADATA
+# title: "The action must be known to the policy"
+# custom:
+#   id: admission/unknown-action
+#   severity: critical
+#   controls: ["SOC2 CC6.1", "ISO27001 A.5.15"]
+#   owner: platform-team
+#   fix: "Add the action to data/actions.json, with the facts it must carry."
+deny contains {
+	"id": "admission/unknown-action",
+	"message": "The policy does not know this action, so nothing can be said in its favour.",
+} if {
+	not facts.known_action
+}
+
+# METADATA
+# title: "A request carries the facts its action needs"
+# custom:
+#   id: admission/missing-facts
+#   severity: critical
+#   controls: ["SOC2 CC6.1", "ISO27001 A.5.15"]
+#   owner: platform-team
+#   fix: "Send the missing fact; docs/reference/policy-input.md lists those of each action."
+deny contains {
+	"id": "admission/missing-facts",
+	"message": sprintf("The request does not say %s.", [concat(".", path)]),
+} if {
+	some path in object.get(object.get(data.settings.actions.actions, facts.action, {}), "required", [])
+	not given(path)
+}
+
+# METADATA
+# title: "A request says who is asking"
+# custom:
+#   id: admission/missing-subject-facts
+#   severity: critical
+#   controls: ["SOC2 CC6.1", "ISO27001 A.5.16"]
+#   owner: platform-team
+#   fix: "Send the missing fact; docs/reference/policy-input.md lists those of each kind of subject."
+deny contains {
+	"id": "admission/missing-subject-facts",
+	"message": sprintf("The request does not say %s.", [concat(".", path)]),
+} if {
+	some path in object.get(data.settings.actions.subjects, facts.subject_kind, [["subject", "kind"]])
+	not given(path)
+}
+
+# METADATA
+# title: "Only humans and agents act"
+# custom:
+#   id: admission/unknown-subject-kind
+#   severity: critical
+#   controls: ["SOC2 CC6.1", "ISO27001 A.5.16"]
+#   owner: platform-team
+#   fix: "Ask as a human or as an agent."
+deny contains {
+	"id": "admission/unknown-subject-kind",
+	"message": "Whoever is asking is neither a human nor an agent.",
+} if {
+	not facts.subject_kind in {"human", "agent"}
+}
+
+# METADATA
+# title: "A request carries a readable time"
+# custom:
+#   id: admission/unreadable-time
+#   severity: high
+#   controls: ["ISO27001 A.8.17"]
+#   owner: platform-team
+#   fix: "Send context.now as RFC 3339 with a zone."
+deny contains {
+	"id": "admission/unreadable-time",
+	"message": "The time of the request cannot be read.",
+} if {
+	not facts.now_ns
+}
+
+# A fact counts as given when it is there and is neither null nor an empty text.
+given(path) if {
+	value := object.get(input, path, null)
+	value != null
+	value != ""
+}

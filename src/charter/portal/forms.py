@@ -1,0 +1,152 @@
+"""The portal's forms: what a browser sends, turned into what services take, or into a sentence.
+
+They check shape only (a name is a name, a number is a number); what may be asked for is decided
+behind the services. A browser sends every field as text and an empty one as empty text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Final, Literal, TypeVar
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+
+from charter.core.kernel.errors import InvalidInputError
+from charter.core.kernel.units import MIB_PER_GIB
+from charter.services.workspaces import WorkspaceRequest
+
+Form = TypeVar("Form", bound=BaseModel)
+
+REFERENCE: Final = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"
+_MOST_GIB: Final = 2**20  # a pebibyte: far above any machine, far below what integers hold
+
+Slug = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
+Reference = Annotated[str, Field(pattern=REFERENCE)]
+Gib = Annotated[int, Field(ge=1, le=_MOST_GIB)]
+
+
+def _lines(value: object) -> object:
+    """One entry on each line."""
+    if isinstance(value, str):
+        return [line.strip() for line in value.splitlines() if line.strip()]
+    return value
+
+
+class _Fields(BaseModel):
+    """A form; what is left empty is absent, what the page adds for itself is passed over."""
+
+    model_config = ConfigDict(extra="ignore", str_strip_whitespace=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _absent(cls, values: Mapping[str, str]) -> dict[str, Any]:
+        return {name: value for name, value in values.items() if value.strip()}
+
+
+class WorkspaceForm(_Fields):
+    """A workspace that is asked for."""
+
+    name: Slug
+    template: Annotated[
+        str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}(@\d{1,4}\.\d{1,4}\.\d{1,4})?$")
+    ]
+    size: Slug = "small"
+    vcpu: Annotated[int | None, Field(ge=1, le=2**31 - 1)] = None
+    memory_gib: Gib | None = None
+    disk_gib: Gib | None = None
+    gpu: Annotated[int | None, Field(ge=0, le=2**31 - 1)] = None
+    team: Reference | None = None
+    project: Reference | None = None
+    network: Literal["none", "host"] = "none"
+    justification: Annotated[str | None, Field(max_length=2000)] = None
+    key: Annotated[str | None, Field(pattern=r"^[0-9a-f]{32}$")] = None
+
+    def request(self) -> WorkspaceRequest:
+        """What the service takes."""
+        return WorkspaceRequest(
+            name=self.name,
+            template=self.template,
+            size=self.size,
+            vcpu=self.vcpu,
+            memory_mib=None if self.memory_gib is None else self.memory_gib * MIB_PER_GIB,
+            disk_mib=None if self.disk_gib is None else self.disk_gib * MIB_PER_GIB,
+            gpu=self.gpu,
+            team=self.team,
+            project=self.project,
+            network=self.network,
+            justification=self.justification,
+        )
+
+
+class AgentForm(_Fields):
+    """An agent that is to be sponsored."""
+
+    name: Slug
+    task: Annotated[str, Field(max_length=200, pattern=r"^[^\n\t]+$")]
+    repositories: Annotated[
+        list[Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/:@-]{0,199}$")]],
+        BeforeValidator(_lines),
+        Field(max_length=50),
+    ] = Field(default_factory=list)
+    tier: Literal["read-only", "sandboxed", "standard", "trusted"] = "read-only"
+    team: Reference | None = None
+    project: Reference | None = None
+    minutes: Annotated[int, Field(ge=1, le=525_600)] = 60
+    justification: Annotated[str | None, Field(max_length=2000)] = None
+    key: Annotated[str | None, Field(pattern=r"^[0-9a-f]{32}$")] = None
+
+
+class ReasonForm(_Fields):
+    """An action with a reason that may be left out."""
+
+    justification: Annotated[str | None, Field(max_length=2000)] = None
+
+
+class KillForm(_Fields):
+    """Why an agent is killed."""
+
+    reason: Annotated[str, Field(max_length=2000)]
+
+
+class EndForm(_Fields):
+    """How a task ended."""
+
+    outcome: Literal["completed", "failed"]
+
+
+class VoteForm(_Fields):
+    """A comment that goes with a vote."""
+
+    comment: Annotated[str | None, Field(max_length=4000)] = None
+
+
+class CommandForm(_Fields):
+    """A command for the workspace's shell."""
+
+    command: Annotated[str, Field(max_length=4000)]
+
+
+_MESSAGES: Final = {
+    "missing": "is needed",
+    "string_pattern_mismatch": "has characters that it may not have, or is too long",
+    "string_too_long": "is too long",
+    "int_parsing": "is not a whole number",
+    "greater_than_equal": "is too small",
+    "less_than_equal": "is too large",
+    "literal_error": "is none of the choices",
+}
+
+
+def read(form: type[Form], fields: Mapping[str, str]) -> Form:
+    """The form out of the fields that were sent; raises `InvalidInputError` with a sentence."""
+    try:
+        return form.model_validate(dict(fields))
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = (
+            str(first["loc"][0]).replace("_gib", "").replace("_", " ") if first["loc"] else "form"
+        )
+        raise InvalidInputError(
+            f"{name.capitalize()} {_MESSAGES.get(first['type'], 'is not valid')}.",
+            fix="Correct the field and send the form again.",
+        ) from None

@@ -1,0 +1,99 @@
+"""Signing in and out, and the choice of light or dark.
+
+A one-time link opens a page with a button; only the button uses the link up, so that a program
+that previews links (mail scanners, chat) does not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Final
+
+from fastapi import APIRouter, Depends, Request
+from starlette.responses import HTMLResponse, RedirectResponse, Response
+
+from charter.core.kernel.errors import CharterError
+from charter.portal.render import render
+from charter.portal.visit import (
+    SESSION_COOKIE,
+    THEME_COOKIE,
+    THEMES,
+    PortalRoute,
+    Signed,
+    check_same_site,
+    form_of,
+    shared,
+    visit_of,
+)
+from charter.services import identity
+from charter.services.runtime import Runtime
+
+# Routes that need no session; the same-site check stands in for the token that it would hold.
+open_router = APIRouter(route_class=PortalRoute)
+router = APIRouter(route_class=PortalRoute, dependencies=[Depends(visit_of)])
+
+_YEAR_SECONDS: Final = 365 * 86_400
+_LONGEST_LINK: Final = 500
+
+
+def _door(request: Request, link: str | None, error: CharterError | None = None) -> Response:
+    values = {**shared(request, None), "link": link, "error": error}
+    return HTMLResponse(render("sign_in.html", values), 200 if error is None else error.status)
+
+
+@open_router.get("/sign-in")
+def sign_in_page(request: Request) -> Response:
+    """The page with the button, or how to get a link."""
+    text = request.query_params.get("link", "")[:_LONGEST_LINK]
+    return _door(request, text.rsplit("link=", 1)[-1].strip() or None)
+
+
+@open_router.post("/sign-in", dependencies=[Depends(check_same_site)])
+def sign_in(request: Request, form: Annotated[Mapping[str, str], Depends(form_of)]) -> Response:
+    """Use the link up and open a session."""
+    rt: Runtime = request.state.portal_runtime
+    try:
+        session = identity.exchange_link(rt, form.get("link", "")[:_LONGEST_LINK])
+    except CharterError as error:
+        return _door(request, None, error)
+    response = RedirectResponse("/", 303)
+    response.set_cookie(
+        SESSION_COOKIE,
+        session["secret"],
+        expires=session["expires_at"],
+        path="/",
+        httponly=True,
+        samesite="lax",
+        secure=rt.settings.url.startswith("https:"),
+    )
+    return response
+
+
+@router.post("/sign-out")
+def sign_out(visit: Signed) -> Response:
+    """End the session."""
+    identity.end_session(visit.rt, visit.caller)
+    response = visit.redirect("/sign-in")
+    response.delete_cookie(SESSION_COOKIE, path="/")
+    return response
+
+
+@router.post("/theme")
+def theme(visit: Signed) -> Response:
+    """Keep the choice of light or dark in a cookie; anything else means: as the system has it."""
+    back = visit.form.get("back", "/")
+    response = visit.redirect(back if back.startswith("/") and not back.startswith("//") else "/")
+    chosen = visit.form.get("theme", "")
+    if chosen in THEMES:
+        response.set_cookie(
+            THEME_COOKIE,
+            chosen,
+            max_age=_YEAR_SECONDS,
+            path="/",
+            httponly=True,
+            samesite="lax",
+            secure=visit.rt.settings.url.startswith("https:"),
+        )
+    else:
+        response.delete_cookie(THEME_COOKIE, path="/")
+    return response

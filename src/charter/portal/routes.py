@@ -1,0 +1,73 @@
+"""The portal's router: every page and the static files, to be mounted at the root."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from fastapi import APIRouter, Depends, Request
+from starlette.responses import Response
+
+from charter.core.kernel.errors import NotFoundError
+from charter.portal import (
+    agents,
+    approvals,
+    assets,
+    audit,
+    decisions,
+    overview,
+    policies,
+    identity,
+    workspaces,
+)
+from charter.portal.visit import PortalRoute, refusal
+from charter.services.runtime import Runtime
+
+_FOR_EVER: Final = "public, max-age=31536000, immutable"  # the address changes with the content
+
+_static = APIRouter(route_class=PortalRoute)
+
+
+@_static.get("/static/{digest}/{name:path}")
+def static_file(digest: str, name: str) -> Response:
+    """A static file; only under the digest of this release, so that no cache mixes two of them."""
+    asset = assets.ASSETS.get(name)
+    if asset is None or digest != assets.DIGEST:
+        raise NotFoundError("There is no such file.", fix="Reload the page.", code="no-such-page")
+    return Response(
+        asset.content, media_type=asset.media_type, headers={"Cache-Control": _FOR_EVER}
+    )
+
+
+def build_router(runtime_of: Callable[[Request], Runtime]) -> APIRouter:
+    """All routes of the portal; `runtime_of` gives the runtime that a request is served with."""
+
+    def bind(request: Request) -> None:
+        request.state.portal_runtime = runtime_of(request)
+
+    router = APIRouter(dependencies=[Depends(bind)], include_in_schema=False)
+    for part in (
+        _static,
+        identity.open_router,
+        identity.router,
+        overview.router,
+        workspaces.router,
+        approvals.router,
+        agents.router,
+        policies.router,
+        decisions.router,
+        audit.router,
+    ):
+        router.include_router(part)
+    return router
+
+
+def no_such_page(request: Request, runtime: Runtime) -> Response:
+    """The page for an address that nothing answers to; the application calls it for browsers."""
+    request.state.portal_runtime = runtime
+    return refusal(
+        request,
+        NotFoundError(
+            "There is no such page.", fix="Start from the overview.", code="no-such-page"
+        ),
+    )

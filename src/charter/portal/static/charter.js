@@ -1,0 +1,70 @@
+// The portal's own script: conveniences only. Every page works without it.
+"use strict";
+(() => {
+  const dialog = document.getElementById("dialog");
+  let lastTouched = Date.now();
+  let pendingGo = 0;
+
+  // With scripts, filters apply while typing: the button for browsers without them is in the way.
+  document.querySelectorAll("[data-plain]").forEach((button) => button.classList.add("sr"));
+  document.querySelectorAll("[data-plain]").forEach((button) => (button.tabIndex = -1));
+
+  // A page that asks before something is done was loaded into the dialog: open it.
+  document.addEventListener("htmx:after:swap", () => {
+    if (dialog && !dialog.open && document.getElementById("dialog-body").childElementCount) {
+      dialog.showModal();
+    }
+  });
+  dialog?.addEventListener("close", () => document.getElementById("dialog-body").replaceChildren());
+  document.addEventListener("click", (event) => {
+    const close = event.target.closest("[data-close]");
+    if (dialog?.open && (close || event.target === dialog)) {
+      event.preventDefault();
+      dialog.close();
+    }
+    const copy = event.target.closest("[data-copy]");
+    if (copy) {
+      navigator.clipboard.writeText(document.getElementById(copy.dataset.copy).textContent.trim());
+      copy.textContent = "Copied";
+    }
+  });
+
+  // A page nobody looks at does not ask the server again and again, nor keep a session alive.
+  const quietAfterMs = 10 * 60 * 1000;
+  for (const kind of ["pointerdown", "keydown"]) {
+    document.addEventListener(kind, () => (lastTouched = Date.now()), { passive: true });
+  }
+  document.addEventListener("htmx:before:request", (event) => {
+    const { sourceEvent } = event.detail.ctx;
+    const away = document.hidden || Date.now() - lastTouched > quietAfterMs;
+    if (sourceEvent?.type === "every" && (away || dialog?.open)) event.preventDefault();
+  });
+
+  // "/" goes to the filter; "g" and a letter to a page.
+  document.addEventListener("keydown", (event) => {
+    const typing = event.target.closest("input, textarea, select, [contenteditable]");
+    if (typing || event.ctrlKey || event.metaKey || event.altKey || dialog?.open) return;
+    if (event.key === "/") {
+      const filter = document.querySelector("[data-filter]");
+      if (filter) {
+        event.preventDefault();
+        filter.focus();
+        filter.select();
+      }
+    } else if (event.key === "g") {
+      pendingGo = Date.now();
+    } else if (Date.now() - pendingGo < 1500) {
+      pendingGo = 0;
+      [...document.querySelectorAll("[data-key]")].find((a) => a.dataset.key === event.key)?.click();
+    }
+  });
+
+  // A form is sent once, however often its button is pressed.
+  document.addEventListener("submit", (event) => {
+    if (event.defaultPrevented || event.target.method !== "post") return;
+    setTimeout(() => event.target.querySelectorAll("button").forEach((b) => (b.disabled = true)));
+  });
+  window.addEventListener("pageshow", (event) => {
+    if (event.persisted) location.reload();
+  });
+})();

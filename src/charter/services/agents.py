@@ -1,0 +1,541 @@
+"""Agents: sponsored for a task, given short-lived credentials, ended, and killed.
+
+The kill switch does first what stops harm: in one transaction the agent, its task, its credentials
+and grants are dead, and its workspaces are decided to be stopped. Then every sandbox is killed at
+once, straight through the provider and not through a queue. The queue stands behind it: should
+this process die in between, the executors finish what was decided.
+"""
+
+from __future__ import annotations
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from typing import Any, Final
+
+import sqlalchemy as sa
+
+from charter.adapters.workspaces.port import ProviderError
+from charter.core.access.delegation import effective_permissions
+from charter.core.access.invariants import ResourceRef
+from charter.core.access.permissions import Permission
+from charter.core.access.reach import reach_set
+from charter.core.access.roles import scope_chain
+from charter.core.access.subjects import Agent, Human
+from charter.core.agents.tasks import TaskEvent, TaskState, next_task_state, task_state
+from charter.core.agents.tiers import Tier
+from charter.core.audit.event import Outcome
+from charter.core.kernel.canonical import rfc3339
+from charter.core.kernel.decision import Effect
+from charter.core.kernel.errors import ConflictError, ForbiddenError
+from charter.core.lifecycle.states import Desired, WorkspaceState
+from charter.services import approval_requests, idempotency, identity, lookup, paging, quotas
+from charter.services import workspaces as ws
+from charter.services.access import carry_out, missing, note, simple
+from charter.services.decisions import Answer, Question, ask, grants_of, refuse_unless_allowed
+from charter.services.lifecycle import recheck_agent
+from charter.services.runtime import Caller, Runtime
+from charter.services.subjects import load_agent
+from charter.store import tables as t
+from charter.store.unit_of_work import Row, Tx
+
+_MILLISECONDS: Final = 1000
+_KILLERS: Final = 16  # sandboxes killed at the same time; a kill is a few system calls
+
+
+# --- create -----------------------------------------------------------------------------------
+def create(
+    rt: Runtime, caller: Caller, request: dict[str, Any], key: str | None = None
+) -> dict[str, Any]:
+    """Sponsor an agent for a task. `request` has the fields of `api.schemas.AgentIn`.
+
+    The credential is shown this once; a repetition with the same key makes a new one.
+    """
+    result: dict[str, Any] = {"agent": None, "credential": None, "approval": None}
+    with rt.database.unit_of_work() as tx:
+        before = idempotency.recall(tx, caller.id, key, ["agent.create", request])
+        if before is not None and before.get("agent_id"):
+            agent = load_agent(tx, before["agent_id"])
+            if agent is None or not agent.active:
+                raise missing("agent")
+            return {
+                "decision": before["decision"],
+                "agent": view(rt, tx, row_of(tx, agent.id)),
+                "credential": identity.sign_credential(rt, tx, agent),
+                "approval": None,
+            }
+        answer, agent_id = create_in(rt, tx, caller, request)
+        result["decision"] = answer.as_json()
+        justification = request.get("justification")
+        if agent_id is not None:
+            agent = load_agent(tx, agent_id)
+            if agent is None:
+                raise missing("agent")
+            result["agent"] = view(rt, tx, row_of(tx, agent_id))
+            result["credential"] = identity.sign_credential(rt, tx, agent)
+            idempotency.remember(
+                tx, caller.id, key, {"decision": result["decision"], "agent_id": agent_id}
+            )
+        else:
+            idempotency.forget(tx, caller.id, key)
+            if answer.decision.effect is Effect.REQUIRE_APPROVAL and approval_requests.complete(
+                answer, justification
+            ):
+                from charter.services import approvals  # noqa: PLC0415 — approvals executes creates
+
+                approval_id = approval_requests.open_request(
+                    rt,
+                    tx,
+                    caller,
+                    answer,
+                    summary=f"agent {request['name']} in the {request['tier']} tier",
+                    pending={"action": "agent.create", "request": request},
+                    justification=justification,
+                )
+                result["approval"] = approvals.view(tx, caller, approval_id)
+    approval_requests.check_complete(answer, justification)
+    if result["approval"] is None:
+        refuse_unless_allowed(answer)
+    return result
+
+
+def create_in(
+    rt: Runtime, tx: Tx, caller: Caller, request: dict[str, Any]
+) -> tuple[Answer, str | None]:
+    """Decide and, on a yes, write agent and task; for `create` and approvals."""
+    team, project = lookup.place(tx, caller, request.get("team"), request.get("project"))
+    deadline = tx.now + timedelta(minutes=request["minutes"])
+    context: dict[str, Any] = {
+        "environment": "development" if project is None else project["environment"]
+    }
+    if request.get("justification"):
+        context["justification"] = request["justification"]
+    question = Question(
+        caller=caller,
+        action=Permission.AGENT_CREATE,
+        resource=ResourceRef(
+            "agent",
+            owner_id=caller.id,
+            owner_kind="human",
+            team_id=team["id"],
+            project_id=None if project is None else project["id"],
+        ),
+        resource_facts={
+            "name": request["name"],
+            "spec": {
+                "tier": request["tier"],
+                "deadline": rfc3339(deadline),
+                "repositories": list(request["repositories"]),
+            },
+            "data_class": "internal" if project is None else project["data_class"],
+        },
+        context=context,
+        grants=grants_of(tx, caller.id),
+    )
+    answer = ask(rt, tx, question)
+    if not answer.decision.allowed:
+        return answer, None
+    if not isinstance(caller.subject, Human):
+        raise ForbiddenError("Only people sponsor agents.", fix="Ask your sponsor.")
+    agent_id, task_id = tx.new_id("agent"), tx.new_id("task")
+    tx.insert(
+        t.agents,
+        id=agent_id,
+        name=request["name"],
+        sponsor_id=caller.id,
+        team_id=team["id"],
+        project_id=question.resource.project_id,
+        tier=Tier(request["tier"]).value,
+        state="active",
+        created_at=tx.now,
+    )
+    tx.insert(
+        t.tasks,
+        id=task_id,
+        agent_id=agent_id,
+        title=request["task"],
+        repositories=list(request["repositories"]),
+        state=TaskState.OPEN.value,
+        created_at=tx.now,
+        deadline=deadline,
+    )
+    quotas.ensure(rt, tx, [f"agent:{agent_id}"])
+    note(
+        tx,
+        caller,
+        "agent.created",
+        "agent",
+        agent_id,
+        decision_id=answer.id,
+        facts={"tier": request["tier"], "task": task_id, "deadline": rfc3339(deadline)},
+        private={"task": request["task"]},
+    )
+    return answer, agent_id
+
+
+# --- reading ----------------------------------------------------------------------------------
+def row_of(tx: Tx, agent_id: str, *, lock: bool = False) -> Row:
+    """The agent with its task and sponsor's handle."""
+    query = (
+        sa.select(
+            t.agents,
+            t.tasks.c.id.label("task_id"),
+            t.tasks.c.title.label("task"),
+            t.tasks.c.state.label("task_state"),
+            t.tasks.c.repositories,
+            t.tasks.c.deadline,
+            t.people.c.handle.label("sponsor"),
+        )
+        .join(t.tasks, t.tasks.c.agent_id == t.agents.c.id)
+        .join(t.people, t.people.c.id == t.agents.c.sponsor_id)
+        .where(t.agents.c.id == agent_id)
+    )
+    row = tx.one(query.with_for_update(of=t.agents) if lock else query)
+    if row is None:
+        raise missing("agent")
+    return row
+
+
+def _find(tx: Tx, caller: Caller, ref: str) -> str:
+    if ref == "self" and isinstance(caller.subject, Agent):
+        return caller.id
+    c = t.agents.c
+    rows = tx.all(
+        sa.select(c.id)
+        .where(sa.or_(c.id == ref, sa.and_(c.name == ref, visible_agents(tx, caller))))
+        .order_by((c.id == ref).desc(), (c.state == "active").desc(), c.id.desc())
+        .limit(1)
+    )
+    if not rows:
+        raise missing("agent")
+    return str(rows[0]["id"])
+
+
+def ref_of(row: Row) -> ResourceRef:
+    """The agent as access rules see it: owned by its sponsor."""
+    return ResourceRef(
+        "agent",
+        id=row["id"],
+        owner_id=row["sponsor_id"],
+        owner_kind="human",
+        team_id=row["team_id"],
+        project_id=row["project_id"],
+    )
+
+
+def visible_agents(tx: Tx, caller: Caller) -> sa.ColumnElement[bool]:
+    """The filter that gives exactly the agents which the caller may see."""
+    c = t.agents.c
+    reach = reach_set(caller.subject, Permission.AGENT_VIEW, tx.now)
+    if reach.everything:
+        return sa.true()
+    return sa.or_(
+        c.sponsor_id == caller.id,
+        c.id == caller.id,
+        c.team_id.in_(reach.teams),
+        c.project_id.in_(reach.projects),
+    )
+
+
+def view(rt: Runtime, tx: Tx, row: Row) -> dict[str, Any]:
+    """The agent for faces, with what it may do at this moment."""
+    del rt
+    agent = load_agent(tx, row["id"])
+    count = tx.one(
+        sa.select(sa.func.count().label("n")).where(
+            t.workspaces.c.agent_id == row["id"], t.workspaces.c.deleted_at.is_(None)
+        )
+    )
+    permissions = (
+        []
+        if agent is None
+        else sorted(
+            effective_permissions(agent, scope_chain(row["team_id"], row["project_id"]), tx.now)
+        )
+    )
+    names = (
+        "id",
+        "name",
+        "sponsor_id",
+        "sponsor",
+        "team_id",
+        "project_id",
+        "tier",
+        "state",
+        "task_id",
+        "task",
+        "repositories",
+        "deadline",
+        "created_at",
+        "ended_at",
+        "end_reason",
+    )
+    state = row["task_state"]
+    if agent is not None and agent.task is not None:
+        state = task_state(agent.task, tx.now).value
+    return {
+        **{name: row[name] for name in names},
+        "task_state": state,
+        "workspaces": 0 if count is None else count["n"],
+        "permissions": permissions,
+    }
+
+
+def list_page(
+    rt: Runtime,
+    caller: Caller,
+    *,
+    state: str | None = None,
+    cursor: str | None = None,
+    limit: int = 50,
+) -> dict[str, Any]:
+    """Agents that the caller may see, newest first."""
+    with rt.database.reading() as tx:
+        query = sa.select(t.agents.c.id).where(visible_agents(tx, caller))
+        if state is not None:
+            query = query.where(t.agents.c.state == state)
+        return paging.newest_first(
+            tx,
+            query,
+            t.agents.c.id,
+            lambda row: view(rt, tx, row_of(tx, row["id"])),
+            cursor,
+            limit,
+        )
+
+
+def get(rt: Runtime, caller: Caller, ref: str) -> dict[str, Any]:
+    """One agent."""
+    with rt.database.reading() as tx:
+        agent_id = _find(tx, caller, ref)
+        if (
+            tx.one(
+                sa.select(t.agents.c.id).where(
+                    t.agents.c.id == agent_id, visible_agents(tx, caller)
+                )
+            )
+            is None
+        ):
+            raise missing("agent")
+        return view(rt, tx, row_of(tx, agent_id))
+
+
+# --- credentials and ends ---------------------------------------------------------------------
+def issue_credential(rt: Runtime, caller: Caller, ref: str) -> dict[str, Any]:
+    """A fresh credential: for the sponsor to hand over, or for the agent to carry on with.
+
+    The agent's session is as long as its task; an agent renews while its credential is alive.
+    """
+
+    def act(tx: Tx, answer: Answer) -> dict[str, Any]:
+        agent = load_agent(tx, _find(tx, caller, ref))
+        if agent is None or agent.task is None:
+            raise missing("agent")
+        if not agent.active or task_state(agent.task, tx.now) is not TaskState.OPEN:
+            raise ConflictError(
+                "The agent's task has ended, so it gets no more credentials.",
+                fix="Sponsor an agent for a new task.",
+                code="task-ended",
+            )
+        made = identity.sign_credential(rt, tx, agent)
+        note(
+            tx,
+            caller,
+            "agent.credential-issued",
+            "agent",
+            agent.id,
+            decision_id=answer.id,
+            facts={"credential": made["credential_id"]},
+        )
+        return made
+
+    def question(tx: Tx) -> Question:
+        row = row_of(tx, _find(tx, caller, ref))
+        own = caller.is_agent and caller.id == row["id"]
+        action = Permission.AGENT_VIEW if own else Permission.AGENT_CREATE
+        return simple(caller, action, ref_of(row), {"spec": {"credential": True}})
+
+    return carry_out(rt, question, act)
+
+
+def end(rt: Runtime, caller: Caller, ref: str, outcome: str) -> dict[str, Any]:
+    """The task is done or has failed: credentials and grants end, its workspaces are deleted."""
+    event = TaskEvent.COMPLETE if outcome == "completed" else TaskEvent.FAIL
+
+    def act(tx: Tx, answer: Answer) -> dict[str, Any]:
+        row = row_of(tx, _find(tx, caller, ref), lock=True)
+        close(tx, row, event, f"Task {outcome}.", state="ended")
+        note(
+            tx,
+            caller,
+            "agent.ended",
+            "agent",
+            row["id"],
+            decision_id=answer.id,
+            facts={"outcome": outcome},
+        )
+        return view(rt, tx, row_of(tx, row["id"]))
+
+    def question(tx: Tx) -> Question:
+        row = row_of(tx, _find(tx, caller, ref))
+        own = caller.is_agent and caller.id == row["id"]
+        resource = ref_of(row)
+        if own:
+            resource = ResourceRef(
+                "task",
+                id=row["task_id"],
+                owner_id=caller.id,
+                owner_kind="agent",
+                sponsor_id=row["sponsor_id"],
+                team_id=row["team_id"],
+                project_id=row["project_id"],
+                task_id=row["task_id"],
+            )
+        return simple(caller, Permission.TASK_CLOSE, resource)
+
+    return carry_out(rt, question, act)
+
+
+def close(tx: Tx, row: Row, event: TaskEvent, reason: str, *, state: str) -> None:
+    """End an agent's task, credentials and grants, and have its workspaces looked at."""
+    agent = load_agent(tx, row["id"])
+    if agent is None or agent.task is None:
+        raise missing("agent")
+    current = task_state(agent.task, tx.now)
+    if not (state == "killed" and current is not TaskState.OPEN):
+        closed = next_task_state(agent.task, event, tx.now)
+        tx.update(
+            t.tasks,
+            t.tasks.c.id == agent.task.id,
+            t.tasks.c.closed_at.is_(None),
+            state=closed.value,
+            closed_at=tx.now,
+        )
+    tx.update(
+        t.agents,
+        t.agents.c.id == row["id"],
+        t.agents.c.state == "active",
+        state=state,
+        ended_at=tx.now,
+        end_reason=reason,
+    )
+    credentials, grants = t.agent_credentials, t.grants
+    tx.update(
+        credentials,
+        credentials.c.agent_id == row["id"],
+        credentials.c.revoked_at.is_(None),
+        revoked_at=tx.now,
+    )
+    tx.update(
+        grants, grants.c.subject_id == row["id"], grants.c.revoked_at.is_(None), revoked_at=tx.now
+    )
+    recheck_agent(tx, row["id"])
+
+
+# --- the kill switch --------------------------------------------------------------------------
+def kill(rt: Runtime, caller: Caller, ref: str, reason: str) -> dict[str, Any]:
+    """Stop one agent at once. Times are milliseconds since the order."""
+    began = time.perf_counter()
+
+    def since() -> float:
+        return (time.perf_counter() - began) * _MILLISECONDS
+
+    def act(tx: Tx, answer: Answer) -> tuple[str, list[tuple[str, int]]]:
+        row = row_of(tx, _find(tx, caller, ref), lock=True)
+        if row["state"] == "killed":
+            raise ConflictError(
+                f"{row['name']} was killed already.", fix="Nothing is left to do.", code="killed"
+            )
+        close(tx, row, TaskEvent.CANCEL, reason, state="killed")
+        tx.update(
+            t.agents,
+            t.agents.c.id == row["id"],
+            state="killed",
+            ended_at=sa.func.coalesce(t.agents.c.ended_at, tx.now),
+            end_reason=reason,
+        )
+        note(
+            tx,
+            caller,
+            "agent.killed",
+            "agent",
+            row["id"],
+            decision_id=answer.id,
+            private={"reason": reason},
+        )
+        live = tx.all(
+            sa.select(t.workspaces)
+            .where(t.workspaces.c.agent_id == row["id"], t.workspaces.c.deleted_at.is_(None))
+            .order_by(t.workspaces.c.id)
+            .with_for_update()
+        )
+        targets = [
+            (w["id"], ws.set_desired(tx, w, Desired.STOPPED, "Killed.", stopped_by="kill"))
+            for w in live
+            if w["desired"] != Desired.DELETED
+        ]
+        return row["id"], targets
+
+    agent_id, targets = carry_out(
+        rt,
+        lambda tx: simple(
+            caller, Permission.AGENT_KILL, ref_of(row_of(tx, _find(tx, caller, ref)))
+        ),
+        act,
+    )
+    credentials_dead_ms = since()
+    with ThreadPoolExecutor(max_workers=_KILLERS) as pool:
+        reports = list(pool.map(lambda target: _kill_one(rt, *target), targets))
+    processes_gone_ms = since()
+    with rt.database.unit_of_work() as tx:
+        for report in reports:
+            if "error" not in report:
+                _stopped(tx, report)
+        note(
+            tx,
+            caller,
+            "agent.kill-finished",
+            "agent",
+            agent_id,
+            outcome=Outcome.FAILED if any("error" in r for r in reports) else Outcome.DONE,
+            facts={
+                "credentials_dead_us": int(credentials_dead_ms * _MILLISECONDS),
+                "processes_gone_us": int(processes_gone_ms * _MILLISECONDS),
+                "workspaces": len(reports),
+            },
+        )
+    return {
+        "agent_id": agent_id,
+        "credentials_dead_ms": credentials_dead_ms,
+        "processes_gone_ms": processes_gone_ms,
+        "workspaces_stopped_ms": since(),
+        "workspaces": reports,
+    }
+
+
+def _kill_one(rt: Runtime, workspace_id: str, generation: int) -> dict[str, Any]:
+    try:
+        report = rt.provider.kill(workspace_id, generation)
+    except ProviderError as error:  # the outbox goes on trying; the answer says what happened
+        return {"id": workspace_id, "generation": generation, "error": error.message}
+    return {
+        "id": workspace_id,
+        "generation": generation,
+        "processes": report.processes_before,
+        "survivors": report.survivors,
+        "milliseconds": report.milliseconds,
+    }
+
+
+def _stopped(tx: Tx, report: dict[str, Any]) -> None:
+    c = t.workspaces.c
+    if tx.update(
+        t.workspaces,
+        c.id == report["id"],
+        c.generation == report["generation"],
+        observed=WorkspaceState.STOPPED.value,
+        observed_generation=report["generation"],
+        stopped_at=tx.now,
+        next_check_at=None,
+    ):
+        quotas.release(tx, report["id"], stopped_only=True)

@@ -1,0 +1,384 @@
+"""Approvals: who waits for whom, votes, and carrying out what was approved.
+
+The last yes writes the grant and carries the pending request out, in one transaction: the request
+is decided anew, with the grant among its facts, because roles, quotas and policies may have changed
+since it was made. If it can no longer be carried out, the approval stands and says why not.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import sqlalchemy as sa
+
+from charter.core.access.invariants import ResourceRef
+from charter.core.access.permissions import Permission
+from charter.core.access.reach import reach_set
+from charter.core.access.roles import roles_of, scope_chain
+from charter.core.access.subjects import Human
+from charter.core.approvals.request import (
+    ApprovalRequest,
+    ApprovalState,
+    Verdict,
+    grant_for,
+    may_vote,
+    outstanding,
+)
+from charter.core.approvals.request import state as state_of
+from charter.core.audit.event import Outcome
+from charter.core.kernel.decision import Violation
+from charter.core.kernel.errors import CharterError, ConflictError, ForbiddenError
+from charter.services import agents, approval_requests, paging, workspaces
+from charter.services.access import carry_out, missing, note
+from charter.services.decisions import Answer, Question
+from charter.services.runtime import Caller, Runtime
+from charter.services.subjects import load_agent, load_human
+from charter.store import tables as t
+from charter.store.unit_of_work import Row, Tx
+
+
+# --- reading ----------------------------------------------------------------------------------
+def _visible(tx: Tx, caller: Caller) -> sa.ColumnElement[bool]:
+    c = t.approvals.c
+    reach = reach_set(caller.subject, Permission.APPROVAL_VIEW, tx.now)
+    if reach.everything:
+        return sa.true()
+    return sa.or_(
+        c.requester_id == caller.id, c.sponsor_id == caller.id, c.team_id.in_(reach.teams)
+    )
+
+
+def _why_not(caller: Caller, request: ApprovalRequest, tx: Tx) -> Violation | None:
+    subject = caller.subject
+    if not isinstance(subject, Human):
+        return may_vote(request, caller.id, "agent", frozenset(), tx.now)
+    roles = roles_of(subject.bindings, scope_chain(request.team_id, request.project_id), tx.now)
+    return may_vote(request, caller.id, "human", frozenset(roles), tx.now)
+
+
+def view(tx: Tx, caller: Caller, approval_id: str) -> dict[str, Any]:
+    """The approval for faces, with whether the caller may vote on it now."""
+    found = approval_requests.load(tx, approval_id)
+    if found is None:
+        raise missing("approval")
+    row, request = found
+    handles = {
+        r["id"]: r["handle"]
+        for r in tx.all(
+            sa.select(t.people.c.id, t.people.c.handle).where(
+                t.people.c.id.in_([v.approver_id for v in request.votes])
+            )
+        )
+    }
+    why_not = _why_not(caller, request, tx)
+    names = (
+        "id",
+        "action",
+        "summary",
+        "requester_kind",
+        "requester_id",
+        "team_id",
+        "requirements",
+        "justification",
+        "created_at",
+        "deadline",
+        "closed_at",
+        "outcome",
+        "result_id",
+        "decision_id",
+    )
+    return {
+        **{name: row[name] for name in names},
+        "state": state_of(request, tx.now).value,
+        "requester": approval_requests.requester_name(
+            tx, row["requester_kind"], row["requester_id"]
+        ),
+        "outstanding": [
+            {"rule": r.rule, "roles": sorted(r.roles), "people": people}
+            for r, people in outstanding(request, tx.now)
+        ],
+        "votes": [
+            {
+                "approver_id": v.approver_id,
+                "approver": handles.get(v.approver_id, v.approver_id),
+                "verdict": v.verdict.value,
+                "comment": v.comment or None,
+                "at": v.at,
+            }
+            for v in request.votes
+        ],
+        "can_vote": why_not is None,
+        "why_not": None if why_not is None else why_not.message,
+    }
+
+
+def list_page(
+    rt: Runtime,
+    caller: Caller,
+    *,
+    state: str | None = None,
+    mine: bool = False,
+    for_me: bool = False,
+    cursor: str | None = None,
+    limit: int = 50,
+) -> dict[str, Any]:
+    """Approvals that the caller may see: own ones with `mine`, votable ones with `for_me`."""
+    with rt.database.reading() as tx:
+        c = t.approvals.c
+        query = sa.select(c.id).where(_visible(tx, caller))
+        if mine:
+            query = query.where(sa.or_(c.requester_id == caller.id, c.sponsor_id == caller.id))
+        if state == "pending" or for_me:
+            query = query.where(c.state == "pending", c.deadline > tx.now)
+        elif state == "expired":
+            query = query.where(
+                sa.or_(c.state == "expired", sa.and_(c.state == "pending", c.deadline <= tx.now))
+            )
+        elif state is not None:
+            query = query.where(c.state == state)
+        page = paging.newest_first(
+            tx, query, c.id, lambda row: view(tx, caller, row["id"]), cursor, limit
+        )
+        if for_me:
+            page["items"] = [item for item in page["items"] if item["can_vote"]]
+        return page
+
+
+def get(rt: Runtime, caller: Caller, approval_id: str) -> dict[str, Any]:
+    """One approval."""
+    with rt.database.reading() as tx:
+        _check_visible(tx, caller, approval_id)
+        return view(tx, caller, approval_id)
+
+
+def _check_visible(tx: Tx, caller: Caller, approval_id: str) -> None:
+    if (
+        tx.one(
+            sa.select(t.approvals.c.id).where(t.approvals.c.id == approval_id, _visible(tx, caller))
+        )
+        is None
+    ):
+        raise missing("approval")
+
+
+# --- voting -----------------------------------------------------------------------------------
+def approve(
+    rt: Runtime, caller: Caller, approval_id: str, comment: str | None = None
+) -> dict[str, Any]:
+    """Say yes. The last yes that is needed carries the request out."""
+    return _vote(rt, caller, approval_id, Verdict.APPROVE, comment)
+
+
+def deny(
+    rt: Runtime, caller: Caller, approval_id: str, comment: str | None = None
+) -> dict[str, Any]:
+    """Say no. One no settles the request."""
+    return _vote(rt, caller, approval_id, Verdict.DENY, comment)
+
+
+def _ref(row: Row) -> ResourceRef:
+    return ResourceRef(
+        "approval",
+        id=row["id"],
+        requester_id=row["requester_id"],
+        sponsor_id=row["sponsor_id"] if row["requester_kind"] == "agent" else None,
+        team_id=row["team_id"],
+    )
+
+
+def _question(tx: Tx, caller: Caller, approval_id: str, action: Permission) -> Question:
+    found = approval_requests.load(tx, approval_id, lock=True)
+    if found is None:
+        raise missing("approval")
+    row, _ = found
+    return Question(
+        caller=caller,
+        action=action,
+        resource=_ref(row),
+        resource_facts={
+            "spec": {
+                "action": row["action"],
+                "requester": row["requester_id"],
+                "requester_kind": row["requester_kind"],
+                "roles": sorted({role for r in row["requirements"] for role in r["roles"]}),
+            }
+        },
+        context={},
+    )
+
+
+def _vote(
+    rt: Runtime, caller: Caller, approval_id: str, verdict: Verdict, comment: str | None
+) -> dict[str, Any]:
+    def act(tx: Tx, answer: Answer) -> dict[str, Any]:
+        found = approval_requests.load(tx, approval_id, lock=True)
+        if found is None or not isinstance(caller.subject, Human):
+            raise missing("approval")
+        row, request = found
+        refusal = _why_not(caller, request, tx)
+        if refusal is not None:
+            if refusal.rule == "invariant/approval-settled":
+                raise ConflictError(refusal.message, fix=refusal.fix, code="approval-settled")
+            raise ForbiddenError(
+                refusal.message, fix=refusal.fix, code=refusal.rule.removeprefix("invariant/")
+            )
+        chain = scope_chain(request.team_id, request.project_id)
+        tx.insert(
+            t.approval_votes,
+            approval_id=approval_id,
+            approver_id=caller.id,
+            roles=sorted(roles_of(caller.subject.bindings, chain, tx.now)),
+            verdict=verdict.value,
+            comment=comment,
+            at=tx.now,
+        )
+        note(
+            tx,
+            caller,
+            f"approval.{'approved' if verdict is Verdict.APPROVE else 'denied'}",
+            "approval",
+            approval_id,
+            decision_id=answer.id,
+            private=None if not comment else {"comment": comment},
+        )
+        _settle(rt, tx, row)
+        return view(tx, caller, approval_id)
+
+    return carry_out(
+        rt, lambda tx: _question(tx, caller, approval_id, Permission.APPROVAL_VOTE), act
+    )
+
+
+def _settle(rt: Runtime, tx: Tx, row: Row) -> None:
+    """After a vote: close the request when it is settled, and carry it out on a yes."""
+    found = approval_requests.load(tx, row["id"])
+    if found is None:
+        raise missing("approval")
+    _, request = found
+    # A vote counts from its own moment on, so it is judged as of that moment.
+    state = state_of(request, tx.now)
+    if state is ApprovalState.PENDING:
+        return
+    outcome, result_id = None, None
+    if state is ApprovalState.APPROVED:
+        outcome, result_id = _carry_out(rt, tx, row, request)
+    tx.update(
+        t.approvals,
+        t.approvals.c.id == row["id"],
+        state=state.value,
+        closed_at=tx.now,
+        outcome=outcome,
+        result_id=result_id,
+    )
+    verb = {"approved": "approved", "denied": "denied"}[state.value]
+    approval_requests.notify(
+        tx,
+        row["sponsor_id"],
+        "approval-settled",
+        f"Your request was {verb}: {row['summary']}. {outcome or ''}".strip(),
+        resource=("approval", row["id"]),
+    )
+
+
+def _carry_out(rt: Runtime, tx: Tx, row: Row, request: ApprovalRequest) -> tuple[str, str | None]:
+    """Write the grant and do what was asked for; what came of it, and the id of what was made."""
+    grant = grant_for(request, tx.now, grant_id=tx.new_id("grant"))
+    tx.insert(
+        t.grants,
+        id=grant.id,
+        approval_id=row["id"],
+        subject_id=grant.subject_id,
+        action=grant.action,
+        resource_digest=grant.resource_digest,
+        rules=sorted(grant.rules),
+        created_at=grant.granted_at,
+        expires_at=grant.expires_at,
+    )
+    subject = (
+        load_agent(tx, row["requester_id"])
+        if row["requester_kind"] == "agent"
+        else load_human(tx, row["requester_id"])
+    )
+    if subject is None:
+        return "The requester is gone.", None
+    requester = Caller(subject, "approval", row["id"])
+    savepoint = tx.conn.begin_nested()
+    try:
+        outcome, result_id = _execute(rt, tx, requester, row["pending"])
+    except CharterError as error:
+        savepoint.rollback()  # house: allow unit-of-work — undoes the attempt, keeps the approval
+        outcome, result_id = f"It could not be carried out: {error.message} {error.fix}", None
+    else:
+        savepoint.commit()  # house: allow unit-of-work — a savepoint, not the transaction
+    if grant.single_use and result_id is not None:
+        tx.update(t.grants, t.grants.c.id == grant.id, revoked_at=tx.now)
+    note(
+        tx,
+        requester,
+        "approval.carried-out",
+        "approval",
+        row["id"],
+        outcome=Outcome.DONE if result_id else Outcome.FAILED,
+        facts={"grant": grant.id, "result": result_id},
+    )
+    return outcome, result_id
+
+
+def _execute(
+    rt: Runtime, tx: Tx, requester: Caller, pending: dict[str, Any]
+) -> tuple[str, str | None]:
+    result: str | None
+    match pending["action"]:
+        case "workspace.create":
+            answer, result = workspaces.create_in(
+                rt, tx, requester, workspaces.WorkspaceRequest(**pending["request"])
+            )
+            done = "The workspace is being started."
+        case "workspace.start":
+            answer, result = workspaces.start_in(rt, tx, requester, pending["workspace_id"])
+            done = "The workspace is being started."
+        case "agent.create":
+            answer, result = agents.create_in(rt, tx, requester, pending["request"])
+            done = "The agent exists; its sponsor takes its credential: charter agent credential."
+        case _:
+            return f"Nobody knows how to carry out {pending['action']!r}.", None
+    if result is None:
+        return f"It could not be carried out: {answer.decision.explain()}", None
+    return done, result
+
+
+def cancel(rt: Runtime, caller: Caller, approval_id: str) -> dict[str, Any]:
+    """The requester takes the request back."""
+
+    def act(tx: Tx, answer: Answer) -> dict[str, Any]:
+        found = approval_requests.load(tx, approval_id, lock=True)
+        if found is None:
+            raise missing("approval")
+        _, request = found
+        current = state_of(request, tx.now)
+        if current is not ApprovalState.PENDING:
+            raise ConflictError(
+                f"The request is already settled: it is {current}.",
+                fix="Nothing is left to cancel.",
+                code="approval-settled",
+            )
+        tx.update(t.approvals, t.approvals.c.id == approval_id, state="cancelled", closed_at=tx.now)
+        note(tx, caller, "approval.cancelled", "approval", approval_id, decision_id=answer.id)
+        return view(tx, caller, approval_id)
+
+    return carry_out(
+        rt, lambda tx: _question(tx, caller, approval_id, Permission.APPROVAL_CANCEL), act
+    )
+
+
+def count_for(tx: Tx, caller: Caller) -> int:
+    """How many requests wait for the caller's vote."""
+    rows = tx.all(
+        sa.select(t.approvals.c.id).where(
+            _visible(tx, caller),
+            t.approvals.c.state == "pending",
+            t.approvals.c.deadline > tx.now,
+        )
+    )
+    found = (approval_requests.load(tx, row["id"]) for row in rows)
+    return sum(1 for one in found if one and _why_not(caller, one[1], tx) is None)

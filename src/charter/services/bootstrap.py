@@ -1,0 +1,133 @@
+"""What a new instance starts with: policies, catalogue, and a first administrator.
+
+Running it again changes nothing that is there. The first administrator gets a one-time link each
+time the operator starts the instance, until they have signed in once and can make links themselves.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import sqlalchemy as sa
+
+from charter.core.access.roles import ORGANISATION, RoleName
+from charter.core.audit.event import ActorRef, AuditEvent, Outcome
+from charter.core.policy.bundle import Bundle
+from charter.services import people, policies
+from charter.services.runtime import Runtime
+from charter.store import tables as t
+from charter.store.unit_of_work import Tx
+
+INSTALLER: Final = ActorRef("system", "installer")
+
+STARTER_TEMPLATES: Final = (
+    {
+        "name": "python",
+        "version": "1.0.0",
+        "title": "Python",
+        "description": "The host's Python and command-line tools, an own home, no network.",
+        "approved": True,
+        "for_kinds": ["human", "agent"],
+    },
+    {
+        "name": "agent-minimal",
+        "version": "1.0.0",
+        "title": "Agent, minimal",
+        "description": "A shell and a home for one task of a coding agent. No IDE, no network.",
+        "approved": True,
+        "for_kinds": ["agent"],
+    },
+    {
+        "name": "scratch",
+        "version": "0.1.0",
+        "title": "Scratch",
+        "description": "An unreviewed experiment; it shows what a refusal looks like.",
+        "approved": False,
+        "use_instead": "python",
+        "for_kinds": ["human"],
+    },
+)
+
+
+def bootstrap(rt: Runtime, bundle: Bundle) -> str | None:
+    """Fill an empty instance; a one-time link for the first administrator, if they need one."""
+    with rt.database.unit_of_work() as tx:
+        tx.conn.execute(sa.text("SELECT pg_advisory_xact_lock(hashtext('charter.bootstrap'))"))
+        if tx.one(sa.select(t.active_bundle.c.digest)) is None:
+            policies.store_bundle(tx, bundle, loaded_by=INSTALLER.id, note_text="Starter policies.")
+            policies.set_active(tx, bundle.digest)
+            _record(tx, "policy.activated", "policy", bundle.digest)
+        for template in STARTER_TEMPLATES:
+            _template(tx, template)
+        admin_id = _first_admin(rt, tx)
+        return _link_if_needed(rt, tx, admin_id)
+
+
+def _template(tx: Tx, template: dict[str, object]) -> None:
+    c = t.templates.c
+    if tx.one(sa.select(c.id).where(c.name == template["name"]).limit(1)) is None:
+        template_id = tx.new_id("template")
+        tx.insert(
+            t.templates,
+            id=template_id,
+            created_at=tx.now,
+            environment={},
+            **{"use_instead": None, **template},
+        )
+        _record(tx, "template.created", "template", template_id)
+
+
+def _first_admin(rt: Runtime, tx: Tx) -> str:
+    handle = rt.settings.admin_handle
+    row = tx.one(sa.select(t.people.c.id).where(t.people.c.handle == handle))
+    if row is not None:
+        return str(row["id"])
+    admin_id = tx.new_id("person")
+    tx.insert(
+        t.people,
+        id=admin_id,
+        handle=handle,
+        display_name=handle,
+        created_at=tx.now,
+    )
+    tx.insert(
+        t.role_bindings,
+        id=tx.new_id("binding"),
+        person_id=admin_id,
+        role=RoleName.PLATFORM_ADMIN.value,
+        scope_kind=ORGANISATION.kind.value,
+        scope_id=ORGANISATION.id,
+        granted_by=INSTALLER.id,
+        created_at=tx.now,
+    )
+    team_id = tx.new_id("team")
+    tx.insert(t.teams, id=team_id, name="platform", created_at=tx.now)
+    tx.insert(t.team_members, team_id=team_id, person_id=admin_id, since=tx.now)
+    _record(tx, "person.created", "person", admin_id)
+    _record(tx, "team.created", "team", team_id)
+    return admin_id
+
+
+def _link_if_needed(rt: Runtime, tx: Tx, admin_id: str) -> str | None:
+    """A link until the administrator has signed in once; unused older ones are withdrawn."""
+    c = t.sign_in_links.c
+    if tx.one(sa.select(c.id).where(c.person_id == admin_id, c.used_at.is_not(None)).limit(1)):
+        return None
+    tx.conn.execute(
+        sa.delete(t.sign_in_links).where(c.person_id == admin_id, c.made_by == INSTALLER.id)
+    )
+    return str(people.make_link(rt, tx, admin_id, made_by=INSTALLER.id)["url"])
+
+
+def _record(tx: Tx, action: str, kind: str, id_: str) -> None:
+    tx.audit(
+        AuditEvent(
+            id=tx.new_id("event"),
+            at=tx.now,
+            actor=INSTALLER,
+            action=action,
+            resource_kind=kind,
+            resource_id=id_,
+            outcome=Outcome.DONE,
+        )
+    )

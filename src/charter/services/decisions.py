@@ -1,0 +1,335 @@
+"""Ask the decision point, store the answer with its facts, and compute stored answers again.
+
+Every service that changes something asks here first, in its own transaction. The answer and all it
+was made from are stored whether it was yes or no: a refusal is evidence too.
+`refuse_unless_allowed` turns a stored refusal into the error that the faces show; it is called
+after the commit.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import sqlalchemy as sa
+
+from charter import __version__
+from charter.core.access.invariants import ResourceRef
+from charter.core.access.permissions import Permission
+from charter.core.access.reach import reach_set
+from charter.core.access.snapshot import resource_json, subject_json
+from charter.core.audit.event import ActorRef, AuditEvent, Outcome
+from charter.core.kernel.canonical import canonical_json, digest
+from charter.core.kernel.decision import Decision, Effect
+from charter.core.kernel.errors import ForbiddenError, NotFoundError
+from charter.core.policy.bundle import Bundle
+from charter.core.policy.decide import GrantView, covers, resource_digest
+from charter.core.policy.judge import grant_json, judge, quota_json
+from charter.core.policy.result import PolicyFailure, parse_outcome
+from charter.core.resources.amounts import Amount
+from charter.core.resources.quotas import QuotaLine
+from charter.services import paging
+from charter.services.documents import decision_document
+from charter.services.policy_point import ActivePolicy, compile_engine
+from charter.services.runtime import Caller, Runtime
+from charter.store import tables as t
+from charter.store.unit_of_work import Row, Tx
+
+KNOWN_OBLIGATIONS: Final[frozenset[str]] = frozenset()  # what this enforcement point can carry out
+_MICROSECONDS: Final = 1_000_000
+_MOST_DIFFERENCES: Final = 50  # enough to see a pattern; the count says how many there are
+_NOT_VISIBLE: Final = "invariant/not-visible"
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What is to be decided. `resource_facts`, `context` and `request` are what policy sees."""
+
+    caller: Caller
+    action: Permission
+    resource: ResourceRef
+    resource_facts: Mapping[str, object]
+    context: Mapping[str, object]
+    request: Mapping[str, object] | None = None
+    quota: tuple[tuple[QuotaLine, ...], Amount] | None = None
+    grants: Sequence[GrantView] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The decision; `id` is None when it was only previewed."""
+
+    decision: Decision
+    facts: Mapping[str, Any]
+    id: str | None
+
+    @property
+    def resource_digest(self) -> str:
+        """What an approval of this very request is tied to."""
+        return resource_digest(self.facts["document"])
+
+    def as_json(self) -> dict[str, object]:
+        """The transmitted form."""
+        return {"id": self.id, **self.decision.as_json()}
+
+
+def facts_of(tx: Tx, question: Question) -> dict[str, Any]:
+    """The facts document of a question, as `core.policy.judge` reads it."""
+    document = decision_document(tx, question)
+    return {
+        "document": document,
+        "subject": subject_json(question.caller.subject),
+        "resource": resource_json(question.resource),
+        "quota": None if question.quota is None else quota_json(*question.quota),
+        "grants": [grant_json(grant) for grant in question.grants],
+        "known_obligations": sorted(KNOWN_OBLIGATIONS),
+    }
+
+
+def grants_of(tx: Tx, subject_id: str) -> tuple[GrantView, ...]:
+    """The subject's grants that have not run out."""
+    rows = tx.all(
+        sa.select(t.grants)
+        .where(
+            t.grants.c.subject_id == subject_id,
+            t.grants.c.revoked_at.is_(None),
+            t.grants.c.expires_at > tx.now,
+        )
+        .order_by(t.grants.c.id)
+    )
+    return tuple(
+        GrantView(
+            id=row["id"],
+            subject_id=row["subject_id"],
+            action=row["action"],
+            resource_digest=row["resource_digest"],
+            rules=frozenset(row["rules"]),
+            expires_at=row["expires_at"],
+            revoked_at=row["revoked_at"],
+        )
+        for row in rows
+    )
+
+
+def evaluate(policy: ActivePolicy, facts: Mapping[str, Any]) -> Decision:
+    """The decision on `facts` under `policy`; a pure function of the two."""
+    answer = policy.engine.evaluate(canonical_json(facts["document"]))
+    outcome = answer if isinstance(answer, PolicyFailure) else parse_outcome(answer)
+    return judge(facts, outcome)
+
+
+def preview(rt: Runtime, tx: Tx, question: Question) -> Answer:
+    """The answer without storing it: nothing has happened yet that an auditor could ask about."""
+    facts = facts_of(tx, question)
+    return Answer(evaluate(rt.policy.active(tx), facts), facts, None)
+
+
+def ask(rt: Runtime, tx: Tx, question: Question) -> Answer:
+    """Decide, store the decision with its facts, and write the decision's audit event."""
+    policy = rt.policy.active(tx)
+    facts = facts_of(tx, question)
+    started = time.perf_counter()
+    decision = evaluate(policy, facts)
+    duration_us = int((time.perf_counter() - started) * _MICROSECONDS)
+    decision_id = tx.new_id("decision")
+    facts_text = canonical_json(facts)
+    resource = question.resource
+    tx.insert(
+        t.decisions,
+        id=decision_id,
+        at=tx.now,
+        subject_kind="agent" if question.caller.is_agent else "human",
+        subject_id=question.caller.id,
+        action=question.action.value,
+        resource_kind=resource.kind,
+        resource_id=resource.id,
+        team_id=resource.team_id,
+        effect=decision.effect.value,
+        facts=facts_text,
+        facts_digest=digest(facts),
+        result=canonical_json(decision.as_json()),
+        bundle_digest=policy.digest,
+        engine=f"{policy.engine.name} {policy.engine.version}",
+        core_version=__version__,
+        duration_us=duration_us,
+    )
+    answer = Answer(decision, facts, decision_id)
+    record(tx, question, answer)
+    return answer
+
+
+_OUTCOMES: Final = {
+    Effect.ALLOW: Outcome.ALLOWED,
+    Effect.WARN: Outcome.ALLOWED,
+    Effect.REQUIRE_APPROVAL: Outcome.APPROVAL_REQUIRED,
+    Effect.DENY: Outcome.DENIED,
+}
+
+
+def record(tx: Tx, question: Question, answer: Answer) -> None:
+    """The audit event of a decision."""
+    tx.audit(
+        AuditEvent(
+            id=tx.new_id("event"),
+            at=tx.now,
+            actor=actor(question.caller),
+            action=question.action.value,
+            resource_kind=question.resource.kind,
+            resource_id=question.resource.id or "new",
+            outcome=_OUTCOMES[answer.decision.effect],
+            decision_id=answer.id,
+            reason_codes=tuple(v.rule for v in answer.decision.violations),
+        )
+    )
+
+
+def actor(caller: Caller) -> ActorRef:
+    """The caller as the trail names it: by opaque ids."""
+    return ActorRef(
+        kind="agent" if caller.is_agent else "human",
+        id=caller.id,
+        sponsor_id=caller.person.id if caller.is_agent else None,
+        credential_id=caller.credential_id,
+    )
+
+
+def used_grants(answer: Answer, grants: Sequence[GrantView], rules: Sequence[str]) -> list[str]:
+    """The ids of the grants that cover one of these rules for this request."""
+    document = answer.facts["document"]
+    return [g.id for g in grants if any(covers(g, rule, document, None) for rule in rules)]
+
+
+def refuse_unless_allowed(answer: Answer) -> None:
+    """Raise the refusal that a decision is, unless it is a yes.
+
+    Call it after the transaction: the refusal itself must be stored.
+    """
+    decision = answer.decision
+    if decision.allowed:
+        return
+    first = decision.decisive[0]
+    if first.rule == _NOT_VISIBLE:
+        raise NotFoundError(first.message, fix=first.fix)
+    fixes = " ".join(dict.fromkeys(v.fix for v in decision.decisive if v.fix))
+    raise ForbiddenError(
+        decision.explain(),
+        fix=fixes or "Ask your team lead.",
+        code="approval-required" if decision.effect is Effect.REQUIRE_APPROVAL else "denied",
+        details={"decision": answer.as_json()},
+    )
+
+
+# --- reading and replaying ------------------------------------------------------------------
+def _summary(row: Row) -> dict[str, Any]:
+    return {
+        **{
+            name: row[name]
+            for name in (
+                "id",
+                "at",
+                "subject_kind",
+                "subject_id",
+                "action",
+                "resource_kind",
+                "resource_id",
+                "effect",
+                "bundle_digest",
+                "engine",
+                "duration_us",
+            )
+        },
+        "result": {"id": row["id"], **json.loads(row["result"])},
+    }
+
+
+def list_page(
+    rt: Runtime,
+    caller: Caller,
+    *,
+    subject: str | None = None,
+    effect: str | None = None,
+    action: str | None = None,
+    resource: str | None = None,
+    cursor: str | None = None,
+    limit: int = 50,
+) -> dict[str, Any]:
+    """Decisions that the caller may see, newest first."""
+    with rt.database.reading() as tx:
+        reach = reach_set(caller.subject, Permission.DECISION_VIEW, tx.now)
+        c = t.decisions.c
+        query = sa.select(t.decisions)
+        if not reach.everything:
+            query = query.where(sa.or_(c.subject_id == caller.id, c.team_id.in_(reach.teams)))
+        for column, value in (
+            (c.subject_id, subject),
+            (c.effect, effect),
+            (c.action, action),
+            (c.resource_id, resource),
+        ):
+            if value is not None:
+                query = query.where(column == value)
+        return paging.newest_first(tx, query, c.id, _summary, cursor, limit)
+
+
+def get(rt: Runtime, caller: Caller, decision_id: str) -> dict[str, Any]:
+    """One decision with its facts."""
+    with rt.database.reading() as tx:
+        row = tx.one(sa.select(t.decisions).where(t.decisions.c.id == decision_id))
+        reach = reach_set(caller.subject, Permission.DECISION_VIEW, tx.now)
+        if row is None or not (
+            reach.everything or row["subject_id"] == caller.id or row["team_id"] in reach.teams
+        ):
+            raise NotFoundError(
+                "There is no such decision, or it is not yours to see.",
+                fix="charter decision list shows those that you may see.",
+            )
+        return {**_summary(row), "facts": json.loads(row["facts"])}
+
+
+def replay(rt: Runtime, caller: Caller, limit: int) -> dict[str, Any]:
+    """Compute the newest `limit` decisions again and compare them with what was stored.
+
+    Each is made under the bundle that made it. A difference means that facts, bundle, engine or
+    core are not what they were, and is worth an incident.
+    """
+    from charter.services.access import require  # noqa: PLC0415 — access asks decisions
+
+    require(rt, caller, Permission.POLICY_APPLY, ResourceRef("policy"))
+    started = time.perf_counter()
+    replayed = 0
+    differing: list[dict[str, str]] = []
+    count = 0
+    engines: dict[str, ActivePolicy] = {}
+    try:
+        with rt.database.reading() as tx:
+            query = sa.select(t.decisions).order_by(t.decisions.c.id.desc()).limit(limit)
+            rows = tx.conn.execution_options(yield_per=500).execute(query).mappings()
+            for row in rows:
+                policy = engines.get(row["bundle_digest"])
+                if policy is None:
+                    policy = engines[row["bundle_digest"]] = _stored_policy(
+                        tx, row["bundle_digest"]
+                    )
+                again = canonical_json(evaluate(policy, json.loads(row["facts"])).as_json())
+                replayed += 1
+                if again != row["result"]:
+                    count += 1
+                    if len(differing) < _MOST_DIFFERENCES:
+                        differing.append({"id": row["id"], "stored": row["effect"], "now": again})
+    finally:
+        for policy in engines.values():
+            policy.engine.close()
+    return {
+        "replayed": replayed,
+        "differences": count,
+        "differing": differing,
+        "seconds": time.perf_counter() - started,
+    }
+
+
+def _stored_policy(tx: Tx, bundle_digest: str) -> ActivePolicy:
+    row = tx.one(sa.select(t.bundles.c.files).where(t.bundles.c.digest == bundle_digest))
+    return compile_engine(Bundle({} if row is None else row["files"]))

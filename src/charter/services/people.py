@@ -1,0 +1,517 @@
+"""People, teams, projects, and who holds which role where."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any
+from zoneinfo import available_timezones
+
+import sqlalchemy as sa
+
+from charter.core.access.invariants import ResourceRef
+from charter.core.access.permissions import Permission
+from charter.core.access.reach import reach_set
+from charter.core.access.roles import ORGANISATION, RoleName, ScopeKind, conflicts
+from charter.core.kernel.errors import ConflictError, ForbiddenError, InvalidInputError
+from charter.core.resources.amounts import DIMENSIONS
+from charter.services import lookup, paging, quotas, secrets
+from charter.services.access import carry_out, check_visible, missing, note, simple
+from charter.services.decisions import Answer
+from charter.services.runtime import Caller, Runtime
+from charter.store import tables as t
+from charter.store.unit_of_work import Row, Tx
+
+_PERSON = ("id", "handle", "display_name", "email", "time_zone", "created_at", "deactivated_at")
+
+
+def _person_view(row: Row) -> dict[str, Any]:
+    return {name: row[name] for name in _PERSON}
+
+
+def list_people(
+    rt: Runtime, caller: Caller, *, cursor: str | None = None, limit: int = 50
+) -> dict[str, Any]:
+    """People that the caller may see: everybody, those of the caller's teams, or oneself."""
+    with rt.database.reading() as tx:
+        reach = reach_set(caller.subject, Permission.PEOPLE_VIEW, tx.now)
+        query = sa.select(t.people)
+        if not reach.everything:
+            mates = sa.select(t.team_members.c.person_id).where(
+                t.team_members.c.team_id.in_(reach.teams)
+            )
+            query = query.where(sa.or_(t.people.c.id == caller.person.id, t.people.c.id.in_(mates)))
+        return paging.newest_first(tx, query, t.people.c.id, _person_view, cursor, limit)
+
+
+def create_person(
+    rt: Runtime,
+    caller: Caller,
+    *,
+    handle: str,
+    display_name: str | None,
+    email: str | None,
+    time_zone: str,
+) -> dict[str, Any]:
+    """A new person with a local account; they sign in by a one-time link."""
+    if time_zone not in available_timezones():
+        raise InvalidInputError(
+            f"{time_zone!r} is no time zone.", fix="Use a name such as Europe/Berlin or UTC."
+        )
+
+    def act(tx: Tx, answer: Answer) -> dict[str, Any]:
+        person_id = tx.new_id("person")
+        row = {
+            "id": person_id,
+            "handle": handle,
+            "display_name": display_name or handle,
+            "email": email,
+            "time_zone": time_zone,
+            "created_at": tx.now,
+            "deactivated_at": None,
+        }
+        if not tx.insert_new(t.people, **row):
+            raise ConflictError(
+                f"The handle {handle} is taken.", fix="Choose another.", code="handle-taken"
+            )
+        note(
+            tx,
+            caller,
+            "person.created",
+            "person",
+            person_id,
+            decision_id=answer.id,
+            private={"handle": handle, "email": email},
+        )
+        return row
+
+    return carry_out(
+        rt, lambda _: simple(caller, Permission.PEOPLE_MANAGE, ResourceRef("person")), act
+    )
+
+
+def sign_in_link(rt: Runtime, caller: Caller, ref: str) -> dict[str, Any]:
+    """A one-time link with which that person signs in."""
+
+    def act(tx: Tx, answer: Answer) -> dict[str, Any]:
+        row = lookup.person(tx, ref)
+        if row["deactivated_at"] is not None:
+            raise ConflictError(
+                f"{row['handle']} is deactivated.", fix="Links are for active people only."
+            )
+        made = make_link(rt, tx, row["id"], made_by=caller.id)
+        note(tx, caller, "person.link-made", "person", row["id"], decision_id=answer.id)
+        return made
+
+    return carry_out(
+        rt, lambda _: simple(caller, Permission.PEOPLE_MANAGE, ResourceRef("person")), act
+    )
+
+
+def make_link(rt: Runtime, tx: Tx, person_id: str, *, made_by: str) -> dict[str, Any]:
+    """Store a new link for the person; the caller has decided that it may be made."""
+    link_id = tx.new_id("link")
+    text, secret_hash = secrets.make("lnk", link_id, rt.randomness)
+    lifetime = rt.policy.active(tx).data.credentials.one_time_link_seconds
+    expires_at = tx.now + timedelta(seconds=lifetime)
+    tx.insert(
+        t.sign_in_links,
+        id=link_id,
+        person_id=person_id,
+        secret_hash=secret_hash,
+        made_by=made_by,
+        created_at=tx.now,
+        expires_at=expires_at,
+    )
+    return {"url": f"{rt.settings.url}/sign-in?link={text}", "expires_at": expires_at}
+
+
+def deactivate(rt: Runtime, caller: Caller, ref: str) -> dict[str, Any]:
+    """Switch a person off: sessions and tokens end, and their agents are refused from now on."""
+
+    def act(tx: Tx, answer: Answer) -> dict[str, Any]:
+        row = lookup.person(tx, ref)
+        if row["id"] == caller.id:
+            raise ConflictError(
+                "You cannot deactivate yourself.",
+                fix="Ask another administrator.",
+                code="own-account",
+            )
+        tx.update(t.people, t.people.c.id == row["id"], deactivated_at=tx.now)
+        for table in (t.sessions, t.api_tokens):
+            tx.update(
+                table,
+                table.c.person_id == row["id"],
+                table.c.revoked_at.is_(None),
+                revoked_at=tx.now,
+            )
+        note(tx, caller, "person.deactivated", "person", row["id"], decision_id=answer.id)
+        return _person_view({**row, "deactivated_at": tx.now})
+
+    return carry_out(
+        rt, lambda _: simple(caller, Permission.PEOPLE_MANAGE, ResourceRef("person")), act
+    )
+
+
+# --- teams ------------------------------------------------------------------------------------
+def _team_view(tx: Tx, row: Row) -> dict[str, Any]:
+    members = tx.all(
+        sa.select(t.people.c.handle)
+        .join(t.team_members, t.team_members.c.person_id == t.people.c.id)
+        .where(t.team_members.c.team_id == row["id"])
+        .order_by(t.people.c.handle)
+    )
+    return {
+        "id": row["id"],
+        "name": row["name"],
+        "created_at": row["created_at"],
+        "members": [m["handle"] for m in members],
+    }
+
+
+def list_teams(
+    rt: Runtime, caller: Caller, *, cursor: str | None = None, limit: int = 50
+) -> dict[str, Any]:
+    """Teams that the caller may see: all, or their own."""
+    with rt.database.reading() as tx:
+        reach = reach_set(caller.subject, Permission.PEOPLE_VIEW, tx.now)
+        query = sa.select(t.teams)
+        if not reach.everything:
+            query = query.where(t.teams.c.id.in_(caller.person.teams | reach.teams))
+        return paging.newest_first(
+            tx, query, t.teams.c.id, lambda row: _team_view(tx, row), cursor, limit
+        )
+
+
+def create_team(rt: Runtime, caller: Caller, name: str) -> dict[str, Any]:
+    """A new team, with the quota that policy gives to teams."""
+
+    def act(tx: Tx, answer: Answer) -> dict[str, Any]:
+        row = {"id": tx.new_id("team"), "name": name, "created_at": tx.now}
+        if not tx.insert_new(t.teams, **row):
+            raise ConflictError(
+                f"There is a team {name} already.", fix="Choose another name.", code="name-taken"
+            )
+        quotas.ensure(rt, tx, [f"team:{row['id']}"])
+        note(tx, caller, "team.created", "team", str(row["id"]), decision_id=answer.id)
+        return {**row, "members": []}
+
+    return carry_out(rt, lambda _: simple(caller, Permission.TEAM_MANAGE, ResourceRef("team")), act)
+
+
+def add_member(rt: Runtime, caller: Caller, team_ref: str, person_ref: str) -> None:
+    """Put a person into a team; doing it twice is no error."""
+
+    def act(tx: Tx, answer: Answer) -> None:
+        team, person = lookup.team(tx, team_ref), lookup.person(tx, person_ref)
+        if tx.insert_new(t.team_members, team_id=team["id"], person_id=person["id"], since=tx.now):
+            note(
+                tx,
+                caller,
+                "team.member-added",
+                "team",
+                team["id"],
+                decision_id=answer.id,
+                facts={"person": person["id"]},
+            )
+
+    carry_out(rt, lambda tx: simple(caller, Permission.TEAM_MANAGE, _team_ref(tx, team_ref)), act)
+
+
+def remove_member(rt: Runtime, caller: Caller, team_ref: str, person_ref: str) -> None:
+    """Take a person out of a team."""
+
+    def act(tx: Tx, answer: Answer) -> None:
+        team, person = lookup.team(tx, team_ref), lookup.person(tx, person_ref)
+        members = t.team_members.c
+        tx.conn.execute(
+            sa.delete(t.team_members).where(
+                members.team_id == team["id"], members.person_id == person["id"]
+            )
+        )
+        note(
+            tx,
+            caller,
+            "team.member-removed",
+            "team",
+            team["id"],
+            decision_id=answer.id,
+            facts={"person": person["id"]},
+        )
+
+    carry_out(rt, lambda tx: simple(caller, Permission.TEAM_MANAGE, _team_ref(tx, team_ref)), act)
+
+
+def _team_ref(tx: Tx, ref: str) -> ResourceRef:
+    row = lookup.team(tx, ref)
+    return ResourceRef("team", id=row["id"], team_id=row["id"])
+
+
+def team_quota(rt: Runtime, caller: Caller, ref: str) -> list[dict[str, Any]]:
+    """What the team, and the caller in it, may use and use."""
+    with rt.database.unit_of_work() as tx:
+        row = lookup.team(tx, ref)
+        reach = reach_set(caller.subject, Permission.QUOTA_VIEW, tx.now)
+        if not (reach.everything or row["id"] in reach.teams or row["id"] in caller.person.teams):
+            raise missing("team")
+        scopes = [f"team:{row['id']}", f"user:{caller.person.id}"]
+        quotas.ensure(rt, tx, scopes)
+        return [quota_view(line) for line in quotas.lines(tx, scopes)]
+
+
+def quota_view(line: quotas.QuotaLine) -> dict[str, Any]:
+    """A quota line for faces."""
+    return {
+        "scope": line.name,
+        "limit": {d: line.limit.of(d) for d in DIMENSIONS},
+        "used": {d: line.used.of(d) for d in DIMENSIONS},
+    }
+
+
+# --- projects ---------------------------------------------------------------------------------
+_PROJECT = ("id", "name", "team_id", "data_class", "environment")
+
+
+def list_projects(
+    rt: Runtime, caller: Caller, *, cursor: str | None = None, limit: int = 50
+) -> dict[str, Any]:
+    """Projects of the teams that the caller may see."""
+    with rt.database.reading() as tx:
+        reach = reach_set(caller.subject, Permission.PEOPLE_VIEW, tx.now)
+        query = sa.select(t.projects)
+        if not reach.everything:
+            query = query.where(t.projects.c.team_id.in_(caller.person.teams | reach.teams))
+        return paging.newest_first(
+            tx, query, t.projects.c.id, lambda row: {n: row[n] for n in _PROJECT}, cursor, limit
+        )
+
+
+def create_project(
+    rt: Runtime, caller: Caller, *, name: str, team: str, data_class: str, environment: str
+) -> dict[str, Any]:
+    """A new project of a team."""
+
+    def act(tx: Tx, answer: Answer) -> dict[str, Any]:
+        row = {
+            "id": tx.new_id("project"),
+            "name": name,
+            "team_id": lookup.team(tx, team)["id"],
+            "data_class": data_class,
+            "environment": environment,
+            "created_at": tx.now,
+        }
+        if not tx.insert_new(t.projects, **row):
+            raise ConflictError(
+                f"There is a project {name} already.", fix="Choose another name.", code="name-taken"
+            )
+        note(
+            tx,
+            caller,
+            "project.created",
+            "project",
+            row["id"],
+            decision_id=answer.id,
+            facts={"data_class": data_class, "environment": environment},
+        )
+        return {n: row[n] for n in _PROJECT}
+
+    return carry_out(
+        rt, lambda tx: simple(caller, Permission.TEAM_MANAGE, _team_ref(tx, team)), act
+    )
+
+
+# --- roles ------------------------------------------------------------------------------------
+_BINDING = (
+    "id",
+    "person_id",
+    "role",
+    "scope_kind",
+    "scope_id",
+    "granted_by",
+    "created_at",
+    "expires_at",
+)
+
+
+def list_bindings(
+    rt: Runtime,
+    caller: Caller,
+    *,
+    person: str | None = None,
+    cursor: str | None = None,
+    limit: int = 50,
+) -> dict[str, Any]:
+    """Roles that are held, of people whom the caller may see."""
+    with rt.database.reading() as tx:
+        reach = reach_set(caller.subject, Permission.PEOPLE_VIEW, tx.now)
+        query = sa.select(t.role_bindings).where(t.role_bindings.c.revoked_at.is_(None))
+        if not reach.everything:
+            query = query.where(t.role_bindings.c.person_id == caller.person.id)
+        if person is not None:
+            query = query.where(t.role_bindings.c.person_id == lookup.person(tx, person)["id"])
+        return paging.newest_first(
+            tx,
+            query,
+            t.role_bindings.c.id,
+            lambda row: {n: row[n] for n in _BINDING},
+            cursor,
+            limit,
+        )
+
+
+def bind_role(
+    rt: Runtime,
+    caller: Caller,
+    *,
+    person: str,
+    role: str,
+    scope_kind: str,
+    scope: str | None,
+    expires_at: datetime | None = None,
+) -> dict[str, Any]:
+    """Give a role; a set of roles that separation of duties forbids is refused."""
+
+    def act(tx: Tx, answer: Answer) -> dict[str, Any]:
+        holder = lookup.person(tx, person)
+        if holder["id"] == caller.id and role != RoleName.READ_ONLY:
+            raise ForbiddenError(
+                "Nobody gives a role to themselves.",
+                fix="Ask another administrator.",
+                code="own-role",
+            )
+        if expires_at is not None and expires_at <= tx.now:
+            raise InvalidInputError(
+                "The role would have ended before it began.", fix="Give a time in the future."
+            )
+        scope_id = _scope_id(tx, scope_kind, scope)
+        held = tx.all(
+            sa.select(t.role_bindings.c.role)
+            .join(t.people, t.people.c.id == t.role_bindings.c.person_id)
+            .where(
+                t.role_bindings.c.person_id == holder["id"],
+                t.role_bindings.c.revoked_at.is_(None),
+            )
+            .with_for_update(of=t.people)
+        )
+        clash = conflicts({RoleName(role), *(RoleName(h["role"]) for h in held)})
+        if clash:
+            raise ConflictError(clash[0].message, fix=clash[0].fix, code="separation-of-duties")
+        row = {
+            "id": tx.new_id("binding"),
+            "person_id": holder["id"],
+            "role": role,
+            "scope_kind": scope_kind,
+            "scope_id": scope_id,
+            "granted_by": caller.id,
+            "created_at": tx.now,
+            "expires_at": expires_at,
+        }
+        tx.insert(t.role_bindings, **row)
+        note(
+            tx,
+            caller,
+            "role.bound",
+            "person",
+            holder["id"],
+            decision_id=answer.id,
+            facts={"role": role, "scope": f"{scope_kind}:{scope_id}"},
+        )
+        return row
+
+    return carry_out(
+        rt,
+        lambda tx: simple(
+            caller,
+            Permission.ROLE_BIND,
+            _binding_ref(tx, scope_kind, scope),
+            {"spec": {"role": role}},
+        ),
+        act,
+    )
+
+
+def _scope_id(tx: Tx, scope_kind: str, scope: str | None) -> str:
+    if scope_kind == ScopeKind.ORGANISATION:
+        return ORGANISATION.id
+    if scope is None:
+        raise InvalidInputError(
+            f"A role in a {scope_kind} needs to say which.", fix=f"Name the {scope_kind}."
+        )
+    found = lookup.team(tx, scope) if scope_kind == ScopeKind.TEAM else lookup.project(tx, scope)
+    return str(found["id"])
+
+
+def _binding_ref(tx: Tx, scope_kind: str, scope: str | None) -> ResourceRef:
+    scope_id = _scope_id(tx, scope_kind, scope)
+    match scope_kind:
+        case ScopeKind.TEAM:
+            return ResourceRef("role-binding", team_id=scope_id)
+        case ScopeKind.PROJECT:
+            team_id = lookup.project(tx, scope_id)["team_id"]
+            return ResourceRef("role-binding", team_id=team_id, project_id=scope_id)
+        case _:
+            return ResourceRef("role-binding")
+
+
+def revoke_role(rt: Runtime, caller: Caller, binding_id: str) -> None:
+    """Take a role away; whoever held it, and their agents, have it no more at the next request."""
+
+    def find(tx: Tx) -> Row:
+        row = tx.one(
+            sa.select(t.role_bindings).where(
+                t.role_bindings.c.id == binding_id, t.role_bindings.c.revoked_at.is_(None)
+            )
+        )
+        if row is None:
+            raise missing("role")
+        return row
+
+    def act(tx: Tx, answer: Answer) -> None:
+        row = find(tx)
+        _keep_one_admin(tx, row)
+        tx.update(t.role_bindings, t.role_bindings.c.id == binding_id, revoked_at=tx.now)
+        note(
+            tx,
+            caller,
+            "role.revoked",
+            "person",
+            row["person_id"],
+            decision_id=answer.id,
+            facts={"role": row["role"]},
+        )
+
+    def question(tx: Tx) -> Any:
+        row = find(tx)
+        check_visible(tx, caller, ResourceRef("role-binding"))
+        return simple(
+            caller,
+            Permission.ROLE_BIND,
+            _binding_ref(tx, row["scope_kind"], row["scope_id"]),
+            {"spec": {"role": row["role"]}},
+        )
+
+    carry_out(rt, question, act)
+
+
+def _keep_one_admin(tx: Tx, row: Row) -> None:
+    if row["role"] != RoleName.PLATFORM_ADMIN or row["scope_kind"] != ScopeKind.ORGANISATION:
+        return
+    c = t.role_bindings.c
+    tx.conn.execute(sa.text("SELECT pg_advisory_xact_lock(hashtext('charter.last-admin'))"))
+    others = tx.all(
+        sa.select(c.id)
+        .join(t.people, t.people.c.id == c.person_id)
+        .where(
+            c.role == row["role"],
+            c.scope_kind == row["scope_kind"],
+            c.revoked_at.is_(None),
+            c.id != row["id"],
+            sa.or_(c.expires_at.is_(None), c.expires_at > tx.now),
+            t.people.c.deactivated_at.is_(None),
+        )
+    )
+    if not others:
+        raise ConflictError(
+            "This is the last platform admin.",
+            fix="Give the role to somebody else first.",
+            code="last-admin",
+        )

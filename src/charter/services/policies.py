@@ -1,0 +1,201 @@
+"""Policies: which bundle is in force, its rules, and putting another one in force.
+
+A bundle is checked whole before it may decide anything: it compiles, its data is complete, and its
+own tests pass. Stored bundles are never changed or deleted, so that every decision can be computed
+again, and going back to an earlier one is the same step as going forward.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import insert
+
+from charter.adapters.rego.describe import describe_rules
+from charter.adapters.rego.testing import run_tests
+from charter.core.access.invariants import ResourceRef
+from charter.core.access.permissions import Permission
+from charter.core.kernel.errors import InvalidInputError, NotFoundError
+from charter.core.policy.bundle import Bundle
+from charter.services.access import carry_out, note, simple
+from charter.services.decisions import Answer
+from charter.services.lifecycle import recheck_all
+from charter.services.policy_point import compile_engine
+from charter.services.runtime import Caller, Runtime
+from charter.store import tables as t
+from charter.store.unit_of_work import Row, Tx
+
+_MOST_FAILURES = 5  # in a message; the details carry all
+
+
+def check(files: Mapping[str, str]) -> Bundle:
+    """The bundle of these files, if it may decide; raises `InvalidInputError` naming what is wrong.
+
+    Compiling and testing happen in this process: bundles are the work of administrators.
+    """
+    bundle = Bundle(files)
+    compile_engine(bundle).engine.close()
+    report = run_tests(bundle)
+    failures = [test for test in report.tests if not test.passed]
+    if failures:
+        named = ", ".join(test.name for test in failures[:_MOST_FAILURES])
+        raise InvalidInputError(
+            f"{len(failures)} of the bundle's {len(report.tests)} tests fail: {named}.",
+            fix="See them with charter policy test DIR, and correct the rule or the test.",
+            code="policy-tests-fail",
+            details={"failures": [test.name for test in failures]},
+        )
+    return bundle
+
+
+def store_bundle(tx: Tx, bundle: Bundle, *, loaded_by: str, note_text: str) -> None:
+    """Keep the bundle; one that is there already stays as it is."""
+    tx.conn.execute(
+        insert(t.bundles)
+        .values(
+            digest=bundle.digest,
+            files={path: bundle.text(path) for path in bundle.files},
+            loaded_by=loaded_by,
+            note=note_text,
+            created_at=tx.now,
+        )
+        .on_conflict_do_nothing()
+    )
+
+
+def set_active(tx: Tx, digest: str) -> None:
+    """Put a stored bundle in force; every replica follows with its next decision."""
+    statement = insert(t.active_bundle).values(single_row=True, digest=digest, since=tx.now)
+    tx.conn.execute(
+        statement.on_conflict_do_update(
+            index_elements=["single_row"],
+            set_={"digest": statement.excluded.digest, "since": statement.excluded.since},
+        )
+    )
+    recheck_all(tx)
+    tx.wake = True
+
+
+def apply(rt: Runtime, caller: Caller, files: Mapping[str, str], note_text: str) -> dict[str, Any]:
+    """Check, keep and put in force."""
+
+    def act(tx: Tx, answer: Answer) -> dict[str, Any]:
+        bundle = check(files)
+        store_bundle(tx, bundle, loaded_by=caller.id, note_text=note_text)
+        _activate(tx, caller, bundle.digest, answer)
+        return _view(tx, _row(tx, bundle.digest))
+
+    return carry_out(
+        rt, lambda _: simple(caller, Permission.POLICY_APPLY, ResourceRef("policy")), act
+    )
+
+
+def activate(rt: Runtime, caller: Caller, digest: str) -> dict[str, Any]:
+    """Put an earlier bundle in force again."""
+
+    def act(tx: Tx, answer: Answer) -> dict[str, Any]:
+        row = _row(tx, digest)
+        compile_engine(Bundle(row["files"])).engine.close()
+        _activate(tx, caller, digest, answer)
+        return _view(tx, row)
+
+    return carry_out(
+        rt, lambda _: simple(caller, Permission.POLICY_APPLY, ResourceRef("policy")), act
+    )
+
+
+def _activate(tx: Tx, caller: Caller, digest: str, answer: Answer) -> None:
+    previous = tx.one(sa.select(t.active_bundle.c.digest))
+    set_active(tx, digest)
+    note(
+        tx,
+        caller,
+        "policy.activated",
+        "policy",
+        digest,
+        decision_id=answer.id,
+        facts={"previous": None if previous is None else previous["digest"]},
+    )
+
+
+def _row(tx: Tx, digest: str) -> Row:
+    row = tx.one(sa.select(t.bundles).where(t.bundles.c.digest == digest))
+    if row is None:
+        raise NotFoundError("There is no such bundle.", fix="charter policy bundles lists them.")
+    return row
+
+
+def _view(tx: Tx, row: Row) -> dict[str, Any]:
+    active = tx.one(sa.select(t.active_bundle.c.digest))
+    return {
+        "digest": row["digest"],
+        "created_at": row["created_at"],
+        "loaded_by": row["loaded_by"],
+        "note": row["note"],
+        "active": active is not None and active["digest"] == row["digest"],
+        "rules": None,
+    }
+
+
+def active(rt: Runtime, caller: Caller) -> dict[str, Any]:
+    """The bundle in force."""
+    del caller
+    with rt.database.reading() as tx:
+        policy = rt.policy.active(tx)
+        return {
+            **_view(tx, _row(tx, policy.digest)),
+            "rules": len(describe_rules(policy.bundle)),
+        }
+
+
+def bundles(
+    rt: Runtime, caller: Caller, *, cursor: str | None = None, limit: int = 50
+) -> dict[str, Any]:
+    """All kept bundles, newest first."""
+    del caller, cursor
+    with rt.database.reading() as tx:
+        c = t.bundles.c
+        rows = tx.all(
+            sa.select(c.digest, c.created_at, c.loaded_by, c.note)
+            .order_by(c.created_at.desc())
+            .limit(limit)
+        )
+        return {"items": [_view(tx, row) for row in rows], "next": None}
+
+
+def rules(rt: Runtime, caller: Caller) -> list[dict[str, Any]]:
+    """The rules of the bundle in force."""
+    del caller
+    with rt.database.reading() as tx:
+        policy = rt.policy.active(tx)
+        return [_rule_view(rule) for rule in describe_rules(policy.bundle)]
+
+
+def rule(rt: Runtime, caller: Caller, rule_id: str) -> dict[str, Any]:
+    """One rule with the source of its file."""
+    del caller
+    with rt.database.reading() as tx:
+        policy = rt.policy.active(tx)
+        for found in describe_rules(policy.bundle):
+            if found.id == rule_id:
+                return {**_rule_view(found), "source": policy.bundle.text(found.file)}
+    raise NotFoundError(
+        f"The bundle in force has no rule {rule_id!r}.", fix="charter policy rules lists them."
+    )
+
+
+def _rule_view(found: Any) -> dict[str, Any]:
+    return {
+        "id": found.id,
+        "title": found.title,
+        "effect": str(found.effect),
+        "severity": found.severity,
+        "mode": str(found.mode),
+        "controls": list(found.controls),
+        "fix": found.fix,
+        "file": found.file,
+        "line": found.line,
+        "source": None,
+    }

@@ -1,0 +1,71 @@
+"""What a service needs from the outside, in one frozen value that `wiring` builds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from charter.adapters.workspaces.port import Provider
+from charter.core.access.subjects import Agent, Human
+from charter.services.policy_point import PolicyPoint
+from charter.settings import Settings
+from charter.store.unit_of_work import Database
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """The two signing keys: for agents' credentials and for the audit log's checkpoints."""
+
+    credentials: Ed25519PrivateKey
+    audit: Ed25519PrivateKey
+
+
+@dataclass(frozen=True, slots=True)
+class Runtime:
+    """The parts that services work with; no service reaches for anything else."""
+
+    settings: Settings
+    database: Database
+    policy: PolicyPoint
+    provider: Provider
+    keys: Keys
+    now: Callable[[], datetime]
+    randomness: Callable[[int], bytes]
+
+    @property
+    def state_dir(self) -> Path:
+        """The instance's folder, absolute."""
+        return self.settings.state_dir.absolute()
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who is asking, and with what: the subject as it stands now and the credential shown.
+
+    `via` is `session`, `token`, `agent` or `local` (the operator's own shell on the machine).
+    `csrf_token` is what a form of this session must carry.
+    """
+
+    subject: Human | Agent
+    via: str
+    credential_id: str
+    csrf_token: str | None = None
+
+    @property
+    def id(self) -> str:
+        """The subject's identifier."""
+        return self.subject.id
+
+    @property
+    def is_agent(self) -> bool:
+        """Whether an agent is asking."""
+        return isinstance(self.subject, Agent)
+
+    @property
+    def person(self) -> Human:
+        """The human who is asking or, for an agent, its sponsor."""
+        return self.subject.sponsor if isinstance(self.subject, Agent) else self.subject

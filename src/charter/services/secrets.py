@@ -1,0 +1,53 @@
+"""Bearer secrets: made once, shown once, kept as hashes.
+
+A secret is `charter_<kind>_<id without its prefix>_<43 characters>`: the fixed start lets secret
+scanners find a leaked one, the id finds the row without a search, and the rest is 256 random bits.
+With that much randomness a plain SHA-256 is the right hash: there is nothing to guess.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+_SECRET_BYTES: Final = 32
+KINDS: Final = {"pat": "token", "ses": "session", "lnk": "link"}
+_PREFIX_OF: Final = {"pat": "tok", "ses": "ses", "lnk": "lnk"}
+_SHAPE: Final = re.compile(r"^charter_(pat|ses|lnk)_([0-9a-hjkmnp-tv-z]{26})_([A-Za-z0-9_-]{43})$")
+
+
+@dataclass(frozen=True, slots=True)
+class Bearer:
+    """A parsed secret: kind (`pat`, `ses`, `lnk`), the row it belongs to, the hash to compare."""
+
+    kind: str
+    id: str
+    secret_hash: bytes
+
+    def matches(self, stored: bytes) -> bool:
+        """Whether the stored hash is this secret's, compared in constant time."""
+        return hmac.compare_digest(self.secret_hash, stored)
+
+
+def make(kind: str, id_: str, randomness: Callable[[int], bytes]) -> tuple[str, bytes]:
+    """The secret to show once, and the hash to keep, for the row `id_`."""
+    secret = base64.urlsafe_b64encode(randomness(_SECRET_BYTES)).rstrip(b"=").decode()
+    return f"charter_{kind}_{id_.split('_', 1)[1]}_{secret}", _hash(secret)
+
+
+def parse(text: str) -> Bearer | None:
+    """The parts of `text`, or None when it is no secret of ours."""
+    match = _SHAPE.match(text)
+    if match is None:
+        return None
+    kind, id_, secret = match.groups()
+    return Bearer(kind, f"{_PREFIX_OF[kind]}_{id_}", _hash(secret))
+
+
+def _hash(secret: str) -> bytes:
+    return hashlib.sha256(secret.encode()).digest()

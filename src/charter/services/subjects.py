@@ -1,0 +1,84 @@
+"""Load subjects as they stand now: bindings that hold, teams, the sponsor of an agent, its task.
+
+Nothing about a subject is cached between requests. That is what makes a lost role narrow a running
+agent at its very next request (Spec ID-7).
+"""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+
+from charter.core.access.roles import Binding, RoleName, Scope, ScopeKind
+from charter.core.access.subjects import Agent, Human
+from charter.core.agents.tasks import TaskScope, TaskState
+from charter.core.agents.tiers import Tier
+from charter.core.kernel.errors import NotFoundError
+from charter.store import tables as t
+from charter.store.unit_of_work import Tx
+
+
+def load_human(tx: Tx, person_id: str) -> Human | None:
+    """The person as a subject, or None when there is none; a deactivated one holds no bindings."""
+    person = tx.one(sa.select(t.people).where(t.people.c.id == person_id))
+    if person is None:
+        return None
+    active = person["deactivated_at"] is None
+    bindings = tx.all(
+        sa.select(t.role_bindings)
+        .where(t.role_bindings.c.person_id == person_id, t.role_bindings.c.revoked_at.is_(None))
+        .order_by(t.role_bindings.c.id)
+    )
+    teams = tx.all(
+        sa.select(t.team_members.c.team_id).where(t.team_members.c.person_id == person_id)
+    )
+    return Human(
+        id=person["id"],
+        handle=person["handle"],
+        bindings=tuple(
+            Binding(
+                RoleName(b["role"]),
+                Scope(ScopeKind(b["scope_kind"]), b["scope_id"]),
+                b["expires_at"],
+            )
+            for b in bindings
+        )
+        if active
+        else (),
+        teams=frozenset(row["team_id"] for row in teams),
+        active=active,
+    )
+
+
+def load_agent(tx: Tx, agent_id: str, credential_id: str | None = None) -> Agent | None:
+    """The agent with its sponsor as the sponsor is now and its task as it is now."""
+    row = tx.one(
+        sa.select(
+            t.agents,
+            t.tasks.c.id.label("task_id"),
+            t.tasks.c.repositories,
+            t.tasks.c.deadline,
+            t.tasks.c.state.label("task_state"),
+        )
+        .join(t.tasks, t.tasks.c.agent_id == t.agents.c.id)
+        .where(t.agents.c.id == agent_id)
+    )
+    if row is None:
+        return None
+    sponsor = load_human(tx, row["sponsor_id"])
+    if sponsor is None:  # the foreign key forbids it
+        raise NotFoundError("The agent's sponsor does not exist.", fix="Ask an administrator.")
+    return Agent(
+        id=row["id"],
+        sponsor=sponsor,
+        tier=Tier(row["tier"]),
+        task=TaskScope(
+            id=row["task_id"],
+            repositories=frozenset(row["repositories"]),
+            tier=Tier(row["tier"]),
+            deadline=row["deadline"],
+            state=TaskState(row["task_state"]),
+        ),
+        team_id=row["team_id"],
+        credential_id=credential_id or "none",
+        active=row["state"] == "active",
+    )

@@ -1,0 +1,66 @@
+"""Settings: what an operator may choose without touching policy.
+
+Read from the environment (`CHARTER_…`). Limits, approvers and schedules are not settings: they are
+policy data, reviewed and versioned with the rules (docs/reference/settings.md lists these here).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """Every setting, with its default; the description is what the reference shows."""
+
+    model_config = SettingsConfigDict(env_prefix="CHARTER_", extra="ignore")
+
+    state_dir: Path = Field(
+        default=Path(".charter"),
+        description="Folder for everything Charter keeps on this machine: database, keys, "
+        "workspace homes, logs.",
+    )
+    database_url: str | None = Field(
+        default=None,
+        description="An external PostgreSQL as a SQLAlchemy URL (postgresql+psycopg://…). "
+        "Without it the embedded server under the state folder is used.",
+    )
+    host: str = Field(default="127.0.0.1", description="Address on which API and portal listen.")
+    port: int = Field(default=8470, ge=0, le=65535, description="Port of API and portal.")
+    public_url: str | None = Field(
+        default=None,
+        description="Address under which people reach the portal, if it is not host and port "
+        "(behind a proxy). Links and cookies follow it.",
+    )
+    policy_dir: Path | None = Field(
+        default=None,
+        description="Folder of the policy bundle that a new instance starts with. "
+        "Without it: the starter policies that ship with Charter.",
+    )
+    organisation: str = Field(default="main", description="Name of the organisation on pages.")
+    admin_handle: str = Field(
+        default="admin", description="Handle of the first administrator, made at first start."
+    )
+    log_level: str = Field(default="info", description="debug, info, warning or error.")
+    database_pool: int = Field(
+        default=24, ge=2, le=200, description="Database connections of one process."
+    )
+    controller_poll_seconds: float = Field(
+        default=1.0,
+        gt=0,
+        le=60,
+        description="How long a controller sleeps at most between two looks when nothing wakes it.",
+    )
+    workspace_processes: int = Field(
+        default=512, ge=16, le=32768, description="Processes that one local workspace may have."
+    )
+    max_body_bytes: int = Field(
+        default=1_048_576, ge=1024, description="Largest request body that is read."
+    )
+
+    @property
+    def url(self) -> str:
+        """Where people reach this instance."""
+        return (self.public_url or f"http://{self.host}:{self.port}").rstrip("/")

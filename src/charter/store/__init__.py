@@ -1,0 +1,1 @@
+"""PostgreSQL: tables, one unit of work, migrations, the embedded server."""

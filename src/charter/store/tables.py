@@ -1,0 +1,463 @@
+"""Every table, in one place, as SQLAlchemy Core sees it.
+
+Conventions: `id` is an opaque prefixed identifier, times are `timestamptz`, memory and disk are
+MiB, documents that are hashed (facts, results) are kept as canonical JSON *text* so that their
+bytes survive. The migrations are the truth about the live schema; a test holds both equal.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import ARRAY, BYTEA, JSONB
+
+metadata = sa.MetaData(
+    naming_convention={
+        "pk": "pk_%(table_name)s",
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+    }
+)
+
+
+def _id() -> sa.Column[str]:
+    return sa.Column("id", sa.Text, primary_key=True)
+
+
+def _text(name: str, *, null: bool = False) -> sa.Column[str]:
+    return sa.Column(name, sa.Text, nullable=null)
+
+
+def _ref(name: str, target: str, *, null: bool = False) -> sa.Column[str]:
+    return sa.Column(name, sa.Text, sa.ForeignKey(f"{target}.id"), nullable=null)
+
+
+def _at(name: str, *, null: bool = False) -> sa.Column[datetime]:
+    return sa.Column(name, sa.DateTime(timezone=True), nullable=null)
+
+
+def _int(name: str, default: int | None = None) -> sa.Column[int]:
+    server_default = None if default is None else str(default)
+    return sa.Column(name, sa.BigInteger, nullable=False, server_default=server_default)
+
+
+# --- people, teams, roles ---------------------------------------------------------------------
+people = sa.Table(
+    "people",
+    metadata,
+    _id(),
+    sa.Column("handle", sa.Text, nullable=False, unique=True),
+    _text("display_name"),
+    _text("email", null=True),
+    sa.Column("time_zone", sa.Text, nullable=False, server_default="UTC"),
+    _at("created_at"),
+    _at("deactivated_at", null=True),
+)
+teams = sa.Table(
+    "teams",
+    metadata,
+    _id(),
+    sa.Column("name", sa.Text, nullable=False, unique=True),
+    _at("created_at"),
+)
+team_members = sa.Table(
+    "team_members",
+    metadata,
+    sa.Column("team_id", sa.Text, sa.ForeignKey("teams.id"), primary_key=True),
+    sa.Column("person_id", sa.Text, sa.ForeignKey("people.id"), primary_key=True),
+    _at("since"),
+    sa.Index(None, "person_id"),
+)
+projects = sa.Table(
+    "projects",
+    metadata,
+    _id(),
+    sa.Column("name", sa.Text, nullable=False, unique=True),
+    _ref("team_id", "teams"),
+    sa.Column("data_class", sa.Text, nullable=False, server_default="internal"),
+    sa.Column("environment", sa.Text, nullable=False, server_default="development"),
+    _at("created_at"),
+)
+role_bindings = sa.Table(
+    "role_bindings",
+    metadata,
+    _id(),
+    _ref("person_id", "people"),
+    _text("role"),
+    _text("scope_kind"),
+    _text("scope_id", null=True),
+    _text("granted_by"),
+    _at("created_at"),
+    _at("expires_at", null=True),
+    _at("revoked_at", null=True),
+    sa.Index(None, "person_id"),
+)
+
+# --- credentials ------------------------------------------------------------------------------
+sign_in_links = sa.Table(
+    "sign_in_links",
+    metadata,
+    _id(),
+    _ref("person_id", "people"),
+    sa.Column("secret_hash", BYTEA, nullable=False, unique=True),
+    _text("made_by"),
+    _at("created_at"),
+    _at("expires_at"),
+    _at("used_at", null=True),
+)
+sessions = sa.Table(
+    "sessions",
+    metadata,
+    _id(),
+    _ref("person_id", "people"),
+    sa.Column("secret_hash", BYTEA, nullable=False),
+    _text("csrf_token"),
+    _at("created_at"),
+    _at("expires_at"),
+    _at("last_used_at"),
+    _at("revoked_at", null=True),
+    sa.Index(None, "person_id"),
+)
+api_tokens = sa.Table(
+    "api_tokens",
+    metadata,
+    _id(),
+    _ref("person_id", "people"),
+    _text("name"),
+    sa.Column("secret_hash", BYTEA, nullable=False),
+    _at("created_at"),
+    _at("expires_at"),
+    _at("last_used_at", null=True),
+    _at("revoked_at", null=True),
+    sa.Index(None, "person_id"),
+)
+
+# --- agents -----------------------------------------------------------------------------------
+agents = sa.Table(
+    "agents",
+    metadata,
+    _id(),
+    _text("name"),
+    _ref("sponsor_id", "people"),
+    _ref("team_id", "teams"),
+    _ref("project_id", "projects", null=True),
+    _text("tier"),
+    _text("state"),  # active, ended, killed
+    _at("created_at"),
+    _at("ended_at", null=True),
+    _text("end_reason", null=True),
+    sa.Index(None, "sponsor_id"),
+    sa.Index(None, "team_id"),
+)
+tasks = sa.Table(
+    "tasks",
+    metadata,
+    _id(),
+    sa.Column("agent_id", sa.Text, sa.ForeignKey("agents.id"), nullable=False, unique=True),
+    _text("title"),
+    sa.Column("repositories", ARRAY(sa.Text), nullable=False),
+    _text("state"),  # open, completed, failed, killed, expired
+    _at("created_at"),
+    _at("deadline"),
+    _at("closed_at", null=True),
+)
+agent_credentials = sa.Table(
+    "agent_credentials",
+    metadata,
+    _id(),
+    _ref("agent_id", "agents"),
+    _text("audience"),
+    _at("issued_at"),
+    _at("expires_at"),
+    _at("revoked_at", null=True),
+    sa.Index(None, "agent_id"),
+)
+
+# --- templates and workspaces -----------------------------------------------------------------
+templates = sa.Table(
+    "templates",
+    metadata,
+    _id(),
+    _text("name"),
+    _text("version"),
+    _text("title"),
+    _text("description"),
+    sa.Column("approved", sa.Boolean, nullable=False),
+    _text("use_instead", null=True),
+    sa.Column("for_kinds", ARRAY(sa.Text), nullable=False),
+    sa.Column("environment", JSONB, nullable=False),
+    _at("created_at"),
+    sa.UniqueConstraint("name", "version"),
+)
+workspaces = sa.Table(
+    "workspaces",
+    metadata,
+    _id(),
+    _text("name"),
+    _text("owner_kind"),
+    _text("owner_id"),
+    _ref("sponsor_id", "people"),
+    _ref("agent_id", "agents", null=True),
+    _ref("task_id", "tasks", null=True),
+    _ref("team_id", "teams"),
+    _ref("project_id", "projects", null=True),
+    _ref("template_id", "templates"),
+    _text("size"),
+    _int("vcpu"),
+    _int("memory_mib"),
+    _int("disk_mib"),
+    _int("gpu", 0),
+    _text("tier", null=True),
+    _text("network"),
+    sa.Column("egress_allowlist", ARRAY(sa.Text), nullable=True),
+    sa.Column("labels", JSONB, nullable=False),
+    _text("provider"),
+    _text("desired"),
+    _text("observed"),
+    _int("generation", 1),
+    _int("observed_generation", 0),
+    _text("state_reason"),
+    _text("stopped_by", null=True),  # person, policy, kill
+    sa.Column("notices", ARRAY(sa.Text), nullable=False, server_default="{}"),
+    _at("created_at"),
+    _at("started_at", null=True),
+    _at("stopped_at", null=True),
+    _at("last_activity_at", null=True),
+    _text("last_activity_signal", null=True),
+    _int("seen_cpu_usec", 0),
+    _at("warned_for", null=True),
+    _at("extended_until", null=True),
+    _int("extensions", 0),
+    _at("next_check_at", null=True),
+    _at("deleted_at", null=True),
+    sa.Index(
+        "uq_workspaces_live_name",
+        "owner_id",
+        "name",
+        unique=True,
+        postgresql_where=sa.text("deleted_at IS NULL"),
+    ),
+    sa.Index(
+        "ix_workspaces_due", "next_check_at", postgresql_where=sa.text("next_check_at IS NOT NULL")
+    ),
+    sa.Index(None, "team_id"),
+    sa.Index(None, "agent_id"),
+    sa.Index(None, "created_at", "id"),
+)
+
+_DIMENSIONS = ("vcpu", "memory_mib", "disk_mib", "gpu", "workspaces")
+quotas = sa.Table(
+    "quotas",
+    metadata,
+    sa.Column("scope", sa.Text, primary_key=True),
+    *(_int(f"{name}_limit") for name in _DIMENSIONS),
+    *(_int(f"{name}_used", 0) for name in _DIMENSIONS),
+    *(
+        sa.CheckConstraint(
+            f"{name}_used >= 0 AND {name}_used <= {name}_limit", name=f"{name}_within_limit"
+        )
+        for name in _DIMENSIONS
+    ),
+)
+reservations = sa.Table(
+    "reservations",
+    metadata,
+    sa.Column("workspace_id", sa.Text, sa.ForeignKey("workspaces.id"), primary_key=True),
+    sa.Column("scope", sa.Text, sa.ForeignKey("quotas.scope"), primary_key=True),
+    *(_int(name) for name in _DIMENSIONS),
+    sa.Index(None, "scope"),
+)
+
+# --- decisions, policies, approvals -----------------------------------------------------------
+bundles = sa.Table(
+    "bundles",
+    metadata,
+    sa.Column("digest", sa.Text, primary_key=True),
+    sa.Column("files", JSONB, nullable=False),
+    _text("loaded_by"),
+    _text("note"),
+    _at("created_at"),
+)
+active_bundle = sa.Table(
+    "active_bundle",
+    metadata,
+    sa.Column("single_row", sa.Boolean, primary_key=True),  # one row: the constraint says so
+    sa.Column("digest", sa.Text, sa.ForeignKey("bundles.digest"), nullable=False),
+    _at("since"),
+    sa.CheckConstraint("single_row", name="one_row"),
+)
+decisions = sa.Table(
+    "decisions",
+    metadata,
+    _id(),
+    _at("at"),
+    _text("subject_kind"),
+    _text("subject_id"),
+    _text("action"),
+    _text("resource_kind"),
+    _text("resource_id", null=True),
+    _text("team_id", null=True),
+    _text("effect"),
+    _text("facts"),
+    _text("facts_digest"),
+    _text("result"),
+    _text("bundle_digest"),
+    _text("engine"),
+    _text("core_version"),
+    _int("duration_us"),
+    sa.Index(None, "at", "id"),
+    sa.Index(None, "subject_id", "at"),
+)
+approvals = sa.Table(
+    "approvals",
+    metadata,
+    _id(),
+    _text("requester_kind"),
+    _text("requester_id"),
+    _ref("sponsor_id", "people"),
+    _ref("team_id", "teams"),
+    _text("action"),
+    _text("resource_kind"),
+    _text("resource_digest"),
+    _text("summary"),
+    sa.Column("requirements", JSONB, nullable=False),
+    sa.Column("pending", JSONB, nullable=False),  # the request to carry out on the final yes
+    _text("justification", null=True),
+    _ref("decision_id", "decisions"),
+    _at("created_at"),
+    _at("deadline"),
+    _text("state"),  # what the last vote or sweep left; the state that counts is computed
+    _at("closed_at", null=True),
+    _text("outcome", null=True),
+    _text("result_id", null=True),
+    sa.Index(None, "state", "deadline"),
+    sa.Index(None, "requester_id"),
+    sa.Index(None, "created_at", "id"),
+)
+approval_votes = sa.Table(
+    "approval_votes",
+    metadata,
+    sa.Column("approval_id", sa.Text, sa.ForeignKey("approvals.id"), primary_key=True),
+    sa.Column("approver_id", sa.Text, sa.ForeignKey("people.id"), primary_key=True),
+    sa.Column("roles", ARRAY(sa.Text), nullable=False),
+    _text("verdict"),
+    _text("comment", null=True),
+    _at("at"),
+)
+grants = sa.Table(
+    "grants",
+    metadata,
+    _id(),
+    sa.Column("approval_id", sa.Text, sa.ForeignKey("approvals.id"), nullable=False, unique=True),
+    _text("subject_id"),
+    _text("action"),
+    _text("resource_digest"),
+    sa.Column("rules", ARRAY(sa.Text), nullable=False),
+    _at("created_at"),
+    _at("expires_at"),
+    _at("revoked_at", null=True),
+    sa.Index(None, "subject_id"),
+)
+
+# --- effects, notices, controllers ------------------------------------------------------------
+outbox = sa.Table(
+    "outbox",
+    metadata,
+    _id(),
+    _text("kind"),
+    _ref("workspace_id", "workspaces"),
+    _int("generation"),
+    _at("created_at"),
+    _at("next_attempt_at"),
+    _int("attempts", 0),
+    _text("last_error", null=True),
+    _at("done_at", null=True),
+    sa.Index("ix_outbox_due", "next_attempt_at", postgresql_where=sa.text("done_at IS NULL")),
+    sa.Index(None, "workspace_id"),
+)
+notices = sa.Table(
+    "notices",
+    metadata,
+    _id(),
+    _ref("person_id", "people"),
+    _text("kind"),
+    _text("message"),
+    _text("resource_kind", null=True),
+    _text("resource_id", null=True),
+    _text("dedupe_key", null=True),
+    _at("created_at"),
+    _at("read_at", null=True),
+    sa.UniqueConstraint("person_id", "dedupe_key"),
+    sa.Index(None, "person_id", "created_at"),
+)
+controllers = sa.Table(
+    "controllers",
+    metadata,
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("replica", sa.Text, primary_key=True),
+    _at("last_run_at"),
+    _int("runs", 0),
+    _int("failures", 0),
+    sa.Column("status", JSONB, nullable=False),
+    _text("last_error", null=True),
+)
+idempotency_keys = sa.Table(
+    "idempotency_keys",
+    metadata,
+    sa.Column("subject_id", sa.Text, primary_key=True),
+    sa.Column("key", sa.Text, primary_key=True),
+    _text("request_digest"),
+    sa.Column("response", JSONB, nullable=True),
+    _at("created_at"),
+)
+
+# --- audit ------------------------------------------------------------------------------------
+audit_pending = sa.Table(
+    "audit_pending",
+    metadata,
+    sa.Column("position", sa.BigInteger, sa.Identity(always=True), primary_key=True),
+    _text("event_id"),
+    sa.Column("leaf", BYTEA, nullable=False),
+)
+audit_private = sa.Table(
+    "audit_private",
+    metadata,
+    sa.Column("event_id", sa.Text, primary_key=True),
+    sa.Column("salt", BYTEA, nullable=False),
+    _text("payload"),
+)
+audit_log = sa.Table(
+    "audit_log",
+    metadata,
+    sa.Column("index", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("event_id", sa.Text, nullable=False, unique=True),
+    _at("at"),
+    _text("actor"),
+    _text("action"),
+    _text("resource"),
+    _text("outcome"),
+    sa.Column("leaf", BYTEA, nullable=False),
+    sa.Column("leaf_hash", BYTEA, nullable=False),
+    sa.Index(None, "actor"),
+    sa.Index(None, "action"),
+    sa.Index(None, "resource"),
+    sa.Index(None, "at"),
+)
+audit_tiles = sa.Table(
+    "audit_tiles",
+    metadata,
+    sa.Column("level", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("tile", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("hashes", BYTEA, nullable=False),
+)
+audit_checkpoints = sa.Table(
+    "audit_checkpoints",
+    metadata,
+    sa.Column("size", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("root", BYTEA, nullable=False),
+    _text("note"),
+    _at("at"),
+)

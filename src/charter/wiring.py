@@ -1,0 +1,62 @@
+"""The composition root: plain functions that put the parts together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from charter import clock
+from charter.adapters.rego.load import load_directory, shipped_bundle
+from charter.adapters.workspaces.local.provider import LocalProvider
+from charter.services.audit_sealing import load_or_create_key
+from charter.services.bootstrap import bootstrap
+from charter.services.policy_point import PolicyPoint
+from charter.services.runtime import Keys, Runtime
+from charter.settings import Settings
+from charter.store.embedded import EmbeddedPostgres
+from charter.store.migrate import migrate
+from charter.store.unit_of_work import Database
+
+
+def database_url(settings: Settings) -> str:
+    """Where the database is: the configured one, or the embedded server of the state folder."""
+    return settings.database_url or EmbeddedPostgres(settings.state_dir.absolute() / "pg").url
+
+
+def build_runtime(settings: Settings) -> Runtime:
+    """Everything that services need; nothing is connected or started yet."""
+    state = settings.state_dir.absolute()
+    state.mkdir(mode=0o755, parents=True, exist_ok=True)
+    keys = state / "keys"
+    keys.mkdir(mode=0o700, exist_ok=True)
+    return Runtime(
+        settings=settings,
+        database=Database(database_url(settings), pool_size=settings.database_pool),
+        policy=PolicyPoint(),
+        provider=LocalProvider(state / "workspaces"),
+        keys=Keys(
+            credentials=load_or_create_key(keys / "credentials.key", clock.random_bytes),
+            audit=load_or_create_key(keys / "audit.key", clock.random_bytes),
+        ),
+        now=clock.now,
+        randomness=clock.random_bytes,
+    )
+
+
+@contextmanager
+def runtime(settings: Settings) -> Iterator[Runtime]:
+    """A runtime that is taken apart at the end."""
+    rt = build_runtime(settings)
+    try:
+        yield rt
+    finally:
+        rt.policy.close()
+        rt.database.close()
+
+
+def prepare(settings: Settings) -> str | None:
+    """Migrate and fill the database; the first administrator's one-time link, if needed."""
+    with runtime(settings) as rt:
+        migrate(rt.database.engine)
+        folder = settings.policy_dir
+        return bootstrap(rt, shipped_bundle() if folder is None else load_directory(folder))
