@@ -54,7 +54,9 @@ def main() -> int:
         show("Benchmarks", list(known.items()))
         return 0
     if wanted.name not in known:
-        parser.error(f"there is no benchmark {wanted.name}; there are {', '.join(known) or 'none'}")
+        parser.error(
+            f"there is no benchmark {wanted.name}; known: {', '.join(known) or 'none yet'}"
+        )
     sys.path.insert(0, str(HERE.parent))
     module = importlib.import_module(f"bench.{wanted.name}")
     print(f"· Running {wanted.name} … ", end="", file=sys.stderr, flush=True)

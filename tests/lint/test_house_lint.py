@@ -55,6 +55,10 @@ FINE = [
     ("src/charter/a.py", DOC + "def _inner(): pass"),
     ("src/charter/b/__init__.py", ""),
     ("docs/long.md", "words\n" * 1000),
+    (
+        "src/charter/store/migrations/versions/0001_first.py",
+        DOC + "def upgrade(): pass\n" + "# words\n" * 400,
+    ),
 ]
 
 

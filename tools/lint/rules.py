@@ -14,6 +14,7 @@ from typing import Final
 Hit = tuple[int, str]  # line number and what stands there
 
 _ROOT: Final = Path(__file__).resolve().parents[2]
+_MIGRATIONS: Final = "src/charter/store/migrations/versions"  # one step is one list of statements
 _MAX_LINES: Final = 400  # one concept fits; what is longer usually holds two
 
 
@@ -212,7 +213,7 @@ def _foreign_places(file: File) -> Iterator[Hit]:
 
 def _length(file: File) -> Iterator[Hit]:
     count = len(file.text.splitlines())
-    if file.is_python and count > _MAX_LINES:
+    if file.is_python and count > _MAX_LINES and not file.under(_MIGRATIONS):
         yield 1, f"has {count} lines"
 
 
@@ -221,9 +222,12 @@ def _docstrings(file: File) -> Iterator[Hit]:
         return
     if ast.get_docstring(file.tree) is None and not file.path.endswith("__main__.py"):
         yield 1, "the module has no docstring"
+    if file.under(_MIGRATIONS):  # its two functions are named by Alembic
+        return
     for node in file.tree.body:
-        named = isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)
-        if named and not node.name.startswith("_") and ast.get_docstring(node) is None:
+        if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            continue
+        if not node.name.startswith("_") and ast.get_docstring(node) is None:
             yield node.lineno, f"{node.name} has no docstring"
 
 

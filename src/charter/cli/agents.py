@@ -13,7 +13,7 @@ from charter.cli.arguments import given, minutes
 from charter.cli.command import All, Call, Limit, command, noun
 from charter.cli.errors import ExitCode, usage
 from charter.cli.show import decision, table
-from charter.cli.text import joined, one_line, pairs, when
+from charter.cli.text import joined, one_line, pairs, say, when
 
 app = noun("Sponsor agents, and stop them.")
 
@@ -30,8 +30,8 @@ CredentialFile = Annotated[
     app,
     "create",
     examples=[
-        "charter agent create fixer --task 'Fix the flaky login test' --repo web/login"
-        " --tier sandboxed --for 2h",
+        "charter agent create fixer --task 'Fix the login test' --repo web/login --for 2h",
+        "charter agent create reader --task 'Find dead code' --tier read-only --json",
     ],
 )
 def create(
@@ -88,8 +88,8 @@ def create(
         if found.get("credential"):
             _credential(found["credential"], credential_file)
         if waits is not None:
-            print(f"Waits for an approval: {one_line(waits['id'])}, until {when(waits['deadline'])}.")
-            print(f"Follow it: charter approval show {one_line(waits['id'])}")
+            say(f"Waits for an approval: {one_line(waits['id'])}, until {when(waits['deadline'])}.")
+            say(f"Follow it: charter approval show {one_line(waits['id'])}")
 
     call.answer(found, text)
     if waits is not None:
@@ -97,7 +97,7 @@ def create(
 
 
 def _keep(found: dict[str, Any], file: Path | None) -> None:
-    """Write the credential to a file that only its owner can read, and take it out of the answer."""
+    """Write the credential to a file for its owner's eyes, and take it out of the answer."""
     credential = found.get("credential")
     if file is None or credential is None:
         return
@@ -117,10 +117,10 @@ def _keep(found: dict[str, Any], file: Path | None) -> None:
 
 def _credential(credential: Mapping[str, Any], file: Path | None) -> None:
     if file is not None:
-        print(f"credential: in {file}, until {when(credential['expires_at'])}")
+        say(f"credential: in {file}, until {when(credential['expires_at'])}")
         return
-    print(f"credential (shown this once, until {when(credential['expires_at'])}):")
-    print(one_line(credential["token"]))
+    say(f"credential (shown this once, until {when(credential['expires_at'])}):")
+    say(one_line(credential["token"]))
 
 
 def _describe(a: Mapping[str, Any]) -> None:
@@ -180,7 +180,9 @@ def show(call: Call, agent: Name) -> None:
     call.answer(found, lambda: _describe(found))
 
 
-@command(app, "kill", examples=["charter agent kill fixer --reason 'it pushes to the wrong branch'"])
+@command(
+    app, "kill", examples=["charter agent kill fixer --reason 'it pushes to the wrong branch'"]
+)
 def kill(
     call: Call,
     agent: Name,
@@ -202,7 +204,7 @@ def kill(
             ]
         )
         for workspace in report["workspaces"]:
-            print("  " + joined(f"{k} {v}" for k, v in workspace.items()))
+            say("  " + joined(f"{k} {v}" for k, v in workspace.items()))
 
     call.answer(report, text)
 

@@ -8,7 +8,7 @@ import typer
 
 from charter.cli.command import All, Call, Limit, command, noun
 from charter.cli.show import approval, requirement, table
-from charter.cli.text import joined, one_line, when
+from charter.cli.text import joined, one_line, say, when
 
 app = noun("Vote on what waits for a person.")
 
@@ -81,11 +81,11 @@ def _vote(call: Call, approval_id: str, verb: str, comment: str | None) -> None:
     found = call.client.post("approvals", approval_id, verb, body=body).body
 
     def text() -> None:
-        print(f"{one_line(found['id'])} is {one_line(found['state'])}: {one_line(found['summary'])}")
+        say(f"{one_line(found['id'])} is {one_line(found['state'])}: {one_line(found['summary'])}")
         if found["outstanding"] and found["state"] == "pending":
-            print(f"Still needed: {joined(map(requirement, found['outstanding']))}")
+            say(f"Still needed: {joined(map(requirement, found['outstanding']))}")
         if found.get("outcome"):
-            print(f"Outcome: {one_line(found['outcome'])} {one_line(found.get('result_id') or '')}")
+            say(f"Outcome: {one_line(found['outcome'])} {one_line(found.get('result_id') or '')}")
 
     call.answer(found, text)
 

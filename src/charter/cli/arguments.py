@@ -36,7 +36,9 @@ def minutes(text: str, option: str) -> int:
         return int(text)
     match = _SPAN.match(text)
     if match is None:
-        raise usage(f"{option} {text!r} is not a span.", f"Write it as {option} 90min or {option} 2h.")
+        raise usage(
+            f"{option} {text!r} is not a span.", f"Write it as {option} 90min or {option} 2h."
+        )
     return int(match.group(1)) * _MINUTES[match.group(2)]
 
 
@@ -46,7 +48,9 @@ def pairs(texts: Sequence[str] | None, option: str) -> dict[str, str]:
     for text in texts or ():
         key, equals, value = text.partition("=")
         if not key or not equals:
-            raise usage(f"{option} {text!r} has no key and value.", f"Write it as {option} KEY=VALUE.")
+            raise usage(
+                f"{option} {text!r} has no key and value.", f"Write it as {option} KEY=VALUE."
+            )
         found[key] = value
     return found
 

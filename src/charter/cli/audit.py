@@ -74,7 +74,9 @@ def list_(
     call.listing(page, text, empty="No entry of the trail matches.")
 
 
-@command(app, "state", examples=["charter audit state", "charter audit state --json | jq -r .checkpoint"])
+@command(
+    app, "state", examples=["charter audit state", "charter audit state --json | jq -r .checkpoint"]
+)
 def state(call: Call) -> None:
     """Show how far the trail is sealed, and the newest signed checkpoint.
 
@@ -120,7 +122,7 @@ def proof(
     document = {"event": event, "proof": found, "file": None if output is None else str(output)}
     call.answer(
         document,
-        lambda: print(printable(found).rstrip() if output is None else f"Written to {output}."),
+        lambda: say(printable(found).rstrip() if output is None else f"Written to {output}."),
     )
 
 
@@ -152,8 +154,8 @@ def export(
         raise _unwritable(file, error) from error
 
     def text() -> None:
-        print(f"{size} bytes written to {file}.")
-        print(f"Check it anywhere: charter audit verify {file} --key KEY")
+        say(f"{size} bytes written to {file}.")
+        say(f"Check it anywhere: charter audit verify {file} --key KEY")
 
     call.answer({"file": str(file), "size_bytes": size}, text)
 
@@ -213,8 +215,8 @@ def verify(
 
     def text() -> None:
         first, *rest = report.sentences()
-        print(coloured(printable(first), "green" if report.ok else "red"))
-        say(map(printable, rest))
+        say(coloured(printable(first), "green" if report.ok else "red"))
+        say(*map(printable, rest))
 
     call.answer(report.as_json(), text)
     if not report.ok:
@@ -237,5 +239,3 @@ def _key(text: str) -> str:
     except OSError:  # a key may be too long for a file's name
         is_file = False
     return file_text(file, _LARGEST_NOTE_BYTES).strip() if is_file else text
-
-

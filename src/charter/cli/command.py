@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import inspect
 import json
+import re
 import sys
 import typing
 from collections.abc import Callable, Sequence
@@ -17,13 +18,16 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any, Concatenate, Final, ParamSpec
 
 import typer
+from typer.core import TyperCommand
 
 from charter.cli.client import Client
 from charter.cli.errors import usage
 from charter.cli.profile import target
-from charter.cli.text import remark
+from charter.cli.text import remark, say
 
 P = ParamSpec("P")
+
+_VALUE: Final = re.compile(r"<([^>]*)>")  # how the help formatter names a type
 
 _JSON: Final = Annotated[
     bool, typer.Option("--json", help="Print one JSON document on standard output.")
@@ -56,13 +60,13 @@ class Call:
         """The command's answer: the document with --json, else what `text` prints."""
         if self.json:
             # ASCII only, so that no locale can break it and no terminal is steered by it.
-            print(json.dumps(document, indent=2, default=str))
+            say(json.dumps(document, indent=2, default=str))
         else:
             text()
 
     def said(self, document: object, sentence: str) -> None:
         """An answer that is one sentence for people."""
-        self.answer(document, lambda: print(sentence))
+        self.answer(document, lambda: say(sentence))
 
     def listing(
         self, page: dict[str, Any], text: Callable[[list[Any]], None], *, empty: str
@@ -74,7 +78,7 @@ class Call:
         if page["items"]:
             text(page["items"])
         else:
-            print(empty)
+            say(empty)
         if page.get("next"):
             remark(f"More than these {len(page['items'])}: use --all or a larger --limit.")
 
@@ -91,6 +95,37 @@ class Call:
         """Give back what the call held."""
         if self._client is not None:
             self._client.close()
+
+
+class PlainCommand(TyperCommand):
+    """Help in plain words: `NAME`, not `{NAME} <str>`."""
+
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:
+        """The usage line: options, then the arguments by the names that the help gives them."""
+        return ["[OPTIONS]", *(p.metavar or "" for p in self.get_params(ctx) if is_argument(p))]
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        """Arguments, then options, each with its text."""
+        for title, wanted in (("Arguments", True), ("Options", False)):
+            records = [
+                (p.metavar or "" if wanted else _VALUE.sub(_kind, record[0]), record[1])
+                for p in self.get_params(ctx)
+                if is_argument(p) is wanted and (record := p.get_help_record(ctx)) is not None
+            ]
+            if records:
+                with formatter.section(title):
+                    formatter.write_dl(records)
+
+
+def _kind(match: re.Match[str]) -> str:
+    """What kind of value an option takes, in a word for people."""
+    kind = match.group(1)
+    return "NUMBER" if kind.startswith(("int", "float")) else "FILE" if kind == "path" else "TEXT"
+
+
+def is_argument(parameter: Any) -> bool:
+    """Whether a parameter is given by its place, not by a name."""
+    return bool(parameter.param_type_name == "argument")
 
 
 def noun(help_text: str) -> typer.Typer:
@@ -154,13 +189,13 @@ def command(
 
         run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
         run.__annotations__ = hints
-        app.command(name, epilog=_epilog(examples), hidden=hidden)(run)
+        app.command(name, cls=PlainCommand, epilog=_epilog(examples), hidden=hidden)(run)
         return function
 
     return decorate
 
 
 def _epilog(examples: Sequence[str]) -> str:
-    """The examples, kept from being rewrapped (`\\b` is the help formatter's sign for that)."""
+    """The examples, with the help formatter's sign (a backspace) that keeps their lines."""
     title = "Example:" if len(examples) == 1 else "Examples:"
     return "\b\n" + "\n".join([title, *(f"  {e}" for e in examples)])

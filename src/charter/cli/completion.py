@@ -10,6 +10,7 @@ import typer
 
 from charter.cli.command import Call, command
 from charter.cli.errors import usage
+from charter.cli.text import say
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
@@ -37,18 +38,21 @@ def completion(
     ] = False,
 ) -> None:
     """Print the completion script for a shell, or install it."""
-    from typer import completion as shells  # noqa: PLC0415 — only here needed
+    from typer import _completion_shared as shells  # noqa: PLC0415 — only here needed
 
     chosen = shell or Path(os.environ.get("SHELL", "")).name
     if chosen not in _SHELLS:
         raise usage(
-            f"{chosen!r} is no shell that completion is there for.", f"Name one: {', '.join(_SHELLS)}."
+            f"{chosen!r} is no shell that completion is there for.",
+            f"Name one: {', '.join(_SHELLS)}.",
         )
     if install:
-        _, path = shells.install(shell=chosen, prog_name="charter", complete_var="_CHARTER_COMPLETE")
-        print(f"Installed in {path}; it works in the next shell.")
+        _, path = shells.install(
+            shell=chosen, prog_name="charter", complete_var="_CHARTER_COMPLETE"
+        )
+        say(f"Installed in {path}; it works in the next shell.")
         return
-    print(
+    say(
         shells.get_completion_script(
             prog_name="charter", complete_var="_CHARTER_COMPLETE", shell=chosen
         )

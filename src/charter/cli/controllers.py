@@ -6,7 +6,7 @@ from typing import Any
 
 from charter.cli.command import Call, command, noun
 from charter.cli.show import table
-from charter.cli.text import joined, when
+from charter.cli.text import joined, say, when
 
 app = noun("How the controllers are doing.")
 
@@ -19,7 +19,7 @@ def list_(call: Call) -> None:
 
     def text() -> None:
         if not listed:
-            print("No controller has run yet. They run under charter up, or by charter controllers.")
+            say("No controller has run yet. They run under charter up, or by charter controllers.")
             return
         table(
             ("NAME", "LAST RUN", "RUNS", "FAILURES", "STATUS", "LAST ERROR"),

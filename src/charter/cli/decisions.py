@@ -11,7 +11,7 @@ import typer
 from charter.cli.command import All, Call, Limit, command, noun
 from charter.cli.errors import ExitCode
 from charter.cli.show import decision, effect_cell, table
-from charter.cli.text import coloured, one_line, pairs, when
+from charter.cli.text import coloured, one_line, pairs, say, when
 
 app = noun("Stored decisions, and replays.")
 
@@ -81,11 +81,15 @@ def show_record(d: Mapping[str, Any], *, facts: bool) -> None:
         ]
     )
     if facts and d.get("facts") is not None:
-        print("facts:")
-        print(json.dumps(d["facts"], indent=2, sort_keys=True))
+        say("facts:")
+        say(json.dumps(d["facts"], indent=2, sort_keys=True))
 
 
-@command(app, "show", examples=["charter decision show dec_01h…", "charter decision show dec_01h… --facts"])
+@command(
+    app,
+    "show",
+    examples=["charter decision show dec_01h…", "charter decision show dec_01h… --facts"],
+)
 def show(
     call: Call,
     decision_id: Id,
@@ -125,11 +129,14 @@ def replay(
 
     def text() -> None:
         for d in found["differing"]:
-            print(f"{one_line(d.get('id'))}: was {one_line(d.get('stored'))}, now {one_line(d.get('now'))}")
-        word = coloured("no differences", "green") if not differences else coloured(
-            f"{differences} differences", "red"
+            stored, now = one_line(d.get("stored")), one_line(d.get("now"))
+            say(f"{one_line(d.get('id'))}: was {stored}, now {now}")
+        word = (
+            coloured("no differences", "green")
+            if not differences
+            else coloured(f"{differences} differences", "red")
         )
-        print(f"{found['replayed']} decisions replayed in {found['seconds']:.1f} s: {word}.")
+        say(f"{found['replayed']} decisions replayed in {found['seconds']:.1f} s: {word}.")
 
     call.answer(found, text)
     if differences:

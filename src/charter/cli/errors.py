@@ -9,7 +9,7 @@ from enum import IntEnum
 from typing import Any, Final
 
 from charter.cli.show import reasons
-from charter.cli.text import printable
+from charter.cli.text import printable, remark
 from charter.core.kernel.errors import CharterError
 
 
@@ -113,7 +113,7 @@ def from_charter(error: CharterError) -> CommandError:
 def report(error: CommandError, *, as_json: bool) -> None:
     """Say it on standard error."""
     if as_json:
-        print(json.dumps(error.as_problem(), indent=2, default=str), file=sys.stderr)
+        remark(json.dumps(error.as_problem(), indent=2, default=str))
         return
     lines = [f"error: {printable(error.message)}"]
     if error.fix:
@@ -121,4 +121,4 @@ def report(error: CommandError, *, as_json: bool) -> None:
     lines.append(f"code:  {printable(error.code)}")
     if error.decision is not None:
         lines += reasons(error.decision, told=f"{error.message} {error.fix}", stream=sys.stderr)
-    print("\n".join(lines), file=sys.stderr)
+    remark(*lines)

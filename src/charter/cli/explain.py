@@ -39,13 +39,15 @@ def decision(call: Call, decision_id: Id) -> None:
     }
 
     def text() -> None:
-        print(f"{effect_word(result['effect'])}: {document['sentence']}")
-        say(reasons(result))
+        say(f"{effect_word(result['effect'])}: {document['sentence']}")
+        say(*reasons(result))
         if not result["violations"]:
-            print("No rule objected.")
+            say("No rule objected.")
         for step in _next(result["violations"], result["effect"]):
-            print(f"next: {one_line(step)}")
-        print(f"Rules of bundle {one_line(found['bundle_digest'])}; see one: charter policy show RULE")
+            say(f"next: {one_line(step)}")
+        say(
+            f"Rules of bundle {one_line(found['bundle_digest'])}; see one: charter policy show RULE"
+        )
 
     call.answer(document, text)
 
@@ -62,7 +64,5 @@ def _sentence(d: Mapping[str, Any]) -> str:
 def _next(violations: Sequence[Mapping[str, Any]], effect: str) -> list[str]:
     """What would change the outcome: the fixes of the rules that made it."""
     return list(
-        dict.fromkeys(
-            str(v["fix"]) for v in violations if v["effect"] == effect and v.get("fix")
-        )
+        dict.fromkeys(str(v["fix"]) for v in violations if v["effect"] == effect and v.get("fix"))
     )

@@ -12,8 +12,9 @@ import typer
 from typer.exceptions import TyperException
 
 from charter import __version__
-from charter.cli.errors import MEANINGS, CommandError, ExitCode, from_charter, report
+from charter.cli.errors import MEANINGS, CommandError, ExitCode, from_charter, report, usage
 from charter.cli.lazy import LazyGroup
+from charter.cli.text import remark, say
 from charter.core.kernel.errors import CharterError
 
 PROGRAM: Final = "charter"
@@ -38,13 +39,13 @@ app = typer.Typer(
 
 def _version(wanted: bool) -> None:
     if wanted:
-        print(f"{PROGRAM} {__version__}")
+        say(f"{PROGRAM} {__version__}")
         raise typer.Exit
 
 
 @app.callback()
 def _root(
-    version: Annotated[  # noqa: ARG001 — its callback acts
+    version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
@@ -72,51 +73,42 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         code = root().main(args=arguments, prog_name=PROGRAM, standalone_mode=False)
         sys.stdout.flush()
-    except CommandError as error:
-        report(error, as_json=as_json)
-        return error.exit_code
-    except CharterError as error:
-        translated = from_charter(error)
-        report(translated, as_json=as_json)
-        return translated.exit_code
-    except TyperException as error:
-        return _misused(error, as_json=as_json)
-    except typer.Abort:
-        report(_stopped(), as_json=as_json)
-        return ExitCode.REFUSED
     except BrokenPipeError:
         # Whoever read the output has had enough. Python flushes once more at its end: give it
         # something that takes it.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return ExitCode.REFUSED
     except Exception as error:  # noqa: BLE001 — the last line: a sentence instead of a stack trace
-        report(_unexpected(error), as_json=as_json)
-        return ExitCode.REFUSED
+        if type(error).__name__ == "NoArgsIsHelpError" and not as_json:
+            remark(str(error))
+            return ExitCode.USAGE
+        said = _as_said(error)
+        report(said, as_json=as_json)
+        return said.exit_code
     return code if isinstance(code, int) else ExitCode.OK
 
 
-def _misused(error: TyperException, *, as_json: bool) -> int:
-    """The parser could not make sense of the command line, or of a file named on it."""
+def _as_said(error: Exception) -> CommandError:
+    """Whatever ended a command, as people are told it."""
+    if isinstance(error, CommandError):
+        return error
+    if isinstance(error, CharterError):
+        return from_charter(error)
+    if isinstance(error, TyperException):
+        return _misused(error)
+    return _stopped() if isinstance(error, typer.Abort) else _unexpected(error)
+
+
+def _misused(error: TyperException) -> CommandError:
+    """The parser could not make sense of the command line."""
     context = getattr(error, "ctx", None)
-    if type(error).__name__ == "NoArgsIsHelpError" and not as_json:
-        print(error.format_message(), file=sys.stderr)
-        return ExitCode.USAGE
     path = PROGRAM if context is None else context.command_path
-    message = error.format_message() if context is None or error.message else "Nothing to do."
     if type(error).__name__ == "NoArgsIsHelpError":
         message = f"{path} takes a command."
-    elif not message.endswith((".", "?", ")")):
-        message += "."
-    report(
-        CommandError(
-            message,
-            fix=f"{path} --help shows what it takes.",
-            code="usage",
-            exit_code=ExitCode.USAGE,
-        ),
-        as_json=as_json,
-    )
-    return ExitCode.USAGE
+    else:
+        message = error.format_message()
+        message += "" if message.endswith((".", "?", ")")) else "."
+    return usage(message, f"{path} --help shows what it takes.")
 
 
 def _stopped() -> CommandError:

@@ -16,7 +16,9 @@ app = noun("What you should know.")
 @command(app, "list", examples=["charter notice list", "charter notice list --unread"])
 def list_(
     call: Call,
-    unread: Annotated[bool, typer.Option("--unread", help="Only those not marked as read.")] = False,
+    unread: Annotated[
+        bool, typer.Option("--unread", help="Only those not marked as read.")
+    ] = False,
     limit: Limit = 50,
     all_: All = False,
 ) -> None:

@@ -9,7 +9,7 @@ import typer
 
 from charter.cli.command import Call, command
 from charter.cli.show import quotas
-from charter.cli.text import joined, pairs, when
+from charter.cli.text import joined, pairs, say, when
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
@@ -37,7 +37,7 @@ def overview(call: Call) -> None:
             ]
         )
         if found["quotas"]:
-            print()
+            say("")
             quotas(found["quotas"])
 
     call.answer(found, text)

@@ -9,7 +9,7 @@ import typer
 from charter.cli.arguments import given
 from charter.cli.command import All, Call, Limit, Yes, command, noun
 from charter.cli.show import table
-from charter.cli.text import one_line, when
+from charter.cli.text import one_line, say, when
 
 app = noun("People and their sign-in links.")
 
@@ -57,16 +57,14 @@ def create(
     ] = None,
 ) -> None:
     """Add a person; they have no role until one is granted."""
-    body = given(
-        {"handle": handle, "display_name": name, "email": email, "time_zone": time_zone}
-    )
+    body = given({"handle": handle, "display_name": name, "email": email, "time_zone": time_zone})
     made = call.client.create("people", body=body).body
 
     def text() -> None:
         who = one_line(made["handle"])
-        print(f"{who} is added ({one_line(made['id'])}).")
-        print(f"Let them sign in: charter person link {who}")
-        print(f"Give them a role: charter role grant {who} developer --team TEAM")
+        say(f"{who} is added ({one_line(made['id'])}).")
+        say(f"Let them sign in: charter person link {who}")
+        say(f"Give them a role: charter role grant {who} developer --team TEAM")
 
     call.answer(made, text)
 
@@ -77,8 +75,8 @@ def link(call: Call, person: Handle) -> None:
     made = call.client.post("people", person, "sign-in-link").body
 
     def text() -> None:
-        print(one_line(made["url"]))
-        print(f"Works once, until {when(made['expires_at'])}.")
+        say(one_line(made["url"]))
+        say(f"Works once, until {when(made['expires_at'])}.")
 
     call.answer(made, text)
 

@@ -8,11 +8,10 @@ from typing import Annotated, Any
 
 import typer
 
-from charter.cli.arguments import given
 from charter.cli.command import All, Call, Limit, command, noun
 from charter.cli.errors import ExitCode
-from charter.cli.show import Styled, table
-from charter.cli.text import coloured, joined, one_line, pairs, printable, remark, when, yes_no
+from charter.cli.show import table
+from charter.cli.text import coloured, joined, pairs, printable, remark, say, when, yes_no
 
 app = noun("Rules: read, test and apply them.")
 
@@ -44,7 +43,7 @@ def rules(
 
     def text() -> None:
         if not wanted:
-            print("No rule matches." if listed else "The active bundle has no rules.")
+            say("No rule matches." if listed else "The active bundle has no rules.")
             return
         table(
             ("RULE", "EFFECT", "MODE", "SEVERITY", "TITLE"),
@@ -75,8 +74,8 @@ def show(
             ]
         )
         if r.get("source"):
-            print()
-            print(printable(r["source"]).rstrip())
+            say("")
+            say(printable(r["source"]).rstrip())
 
     call.answer(r, text)
 
@@ -159,7 +158,7 @@ def activate(
     examples=["charter policy test policies/", "charter policy test policies/ --coverage --json"],
     server=False,
 )
-def test(
+def run_tests(
     call: Call,
     folder: Folder,
     coverage: Annotated[
@@ -168,9 +167,9 @@ def test(
 ) -> None:
     """Run the tests of a folder of rules, on this machine; 1 if one fails or there are none."""
     from charter.adapters.rego.load import load_directory  # noqa: PLC0415 — loads the engine
-    from charter.adapters.rego.testing import run_tests  # noqa: PLC0415
+    from charter.adapters.rego.testing import run_tests as tested  # noqa: PLC0415
 
-    report = run_tests(load_directory(folder), coverage=coverage)
+    report = tested(load_directory(folder), coverage=coverage)
     ran = [t for t in report.tests if not t.skipped]
     failed = [t for t in ran if not t.passed]
     document = {
@@ -206,17 +205,17 @@ def test(
 
     def text() -> None:
         for outcome in failed:
-            print(printable(outcome.show()))
+            say(printable(outcome.show()))
         if report.coverage:
             table(
                 ("FILE", "COVERED", "LINES WITHOUT A TEST"),
                 [(c.file, f"{c.percent:.1f} %", joined(c.missed)) for c in report.coverage],
             )
         if not ran:
-            print(f"{folder} has no tests: write rules named test_… in files ending in _test.rego.")
+            say(f"{folder} has no tests: write rules named test_… in files ending in _test.rego.")
             return
         word = coloured("passed", "green") if report.passed else coloured("FAILED", "red")
-        print(f"{len(ran) - len(failed)} of {len(ran)} tests passed: {word}")
+        say(f"{len(ran) - len(failed)} of {len(ran)} tests passed: {word}")
 
     call.answer(document, text)
     if not report.passed:
@@ -259,8 +258,8 @@ def check_load(call: Call, folder: Folder) -> None:
             [(r.id, r.effect, r.mode, f"{r.file}:{r.line}", r.title) for r in described],
         )
         for notice in notices:
-            remark(f"note: {notice}")
-        good = Styled(coloured("can be loaded", "green"))
-        print(f"{len(described)} rules in {len(bundle.files)} files: {good}. {one_line(bundle.digest)}")
+            remark(f"note: {printable(notice)}")
+        good = coloured("can be loaded", "green")
+        say(f"{len(described)} rules in {len(bundle.files)} files: {good}.", bundle.digest)
 
     call.answer(document, text)

@@ -36,7 +36,7 @@ class Saved:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Which server to talk to, and with what; `saved` is None when the token is the caller's own."""
+    """Which server to talk to, and with what; `saved` is the entry that it came from, if any."""
 
     url: str
     token: str | None
@@ -123,9 +123,7 @@ def _entry(document: Mapping[str, Any], url: str) -> Saved | None:
     found = servers.get(url) if isinstance(servers, dict) else None
     if not isinstance(found, dict) or not isinstance(found.get("token"), str):
         return None
-    return Saved(
-        url, found["token"], str(found.get("token_id", "")), str(found.get("handle", ""))
-    )
+    return Saved(url, found["token"], str(found.get("token_id", "")), str(found.get("handle", "")))
 
 
 def _load() -> dict[str, Any]:

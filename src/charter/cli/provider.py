@@ -10,7 +10,7 @@ import typer
 
 from charter.cli.command import Call, command, noun
 from charter.cli.show import Styled, table
-from charter.cli.text import coloured, one_line
+from charter.cli.text import coloured, one_line, say
 
 app = noun("What the sandboxes enforce here.")
 
@@ -36,7 +36,7 @@ def capabilities(
         found = call.client.get("provider", "capabilities")
 
     def text() -> None:
-        print(f"provider {one_line(found['provider'])}, isolation by {one_line(found['isolation'])}")
+        say(f"provider {one_line(found['provider'])}, isolation by {one_line(found['isolation'])}")
         table(
             ("CAPABILITY", "ENFORCED", "HOW"),
             [

@@ -10,7 +10,7 @@ from charter.cli.arguments import given, moment
 from charter.cli.command import All, Call, Limit, command, noun
 from charter.cli.errors import usage
 from charter.cli.show import table
-from charter.cli.text import one_line, when
+from charter.cli.text import one_line, say, when
 
 app = noun("Who holds which role, and where.")
 
@@ -94,7 +94,7 @@ def grant(
     def text() -> None:
         where = f"{scope_kind} {team or project}" if scope_kind != "organisation" else scope_kind
         end = f" until {when(made['expires_at'])}" if made.get("expires_at") else ""
-        print(f"{person} is {one_line(made['role'])} in the {where}{end} ({one_line(made['id'])}).")
+        say(f"{person} is {one_line(made['role'])} in the {where}{end} ({one_line(made['id'])}).")
 
     call.answer(made, text)
 

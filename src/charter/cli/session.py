@@ -15,7 +15,7 @@ from charter.cli.client import Client
 from charter.cli.command import Call, command
 from charter.cli.errors import CommandError, ExitCode, usage
 from charter.cli.profile import Saved, Target, forget, is_loopback, normalised, save, target
-from charter.cli.text import joined, one_line, pairs, remark, when
+from charter.cli.text import joined, one_line, pairs, printable, remark, say, when
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
@@ -68,7 +68,10 @@ def login(
     if token_match is None:
         made = Client(Target(url, None, None)).post(
             "sign-in",
-            body={"link": text, "token_name": name or f"command line on {platform.node()}"[:200]},
+            body={
+                "link": _bare(text),
+                "token_name": name or f"command line on {platform.node()}"[:200],
+            },
             signed_in=False,
         )
         token, token_id = str(made.body["secret"]), str(made.body["id"])
@@ -85,7 +88,7 @@ def login(
 
     def tell() -> None:
         until = f" until {when(expires_at)}" if expires_at else ""
-        print(f"Signed in at {url} as {one_line(me['handle'])}{until}.")
+        say(f"Signed in at {url} as {one_line(me['handle'])}{until}.")
 
     call.answer(answer, tell)
 
@@ -107,6 +110,12 @@ def _secret(call: Call, link: str | None) -> str:
             "Copy the whole link; ./dev up prints one, and so does charter person link HANDLE.",
         )
     return link
+
+
+def _bare(link: str) -> str:
+    """The secret in a link, whatever stands around it."""
+    found = _LINK.search(link)
+    return link if found is None else found.group()
 
 
 def _address(call: Call, link: str) -> str:
@@ -135,7 +144,7 @@ def logout(call: Call) -> None:
     except CommandError as error:
         revoked = error.exit_code is ExitCode.NOT_SIGNED_IN  # it is dead already
         if not revoked:
-            remark(f"The token could not be revoked at the server: {error.message}")
+            remark(f"The token could not be revoked at the server: {printable(error.message)}")
     forget(saved.url)
     call.said(
         {"url": saved.url, "signed_out": True, "revoked": revoked},

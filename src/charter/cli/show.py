@@ -45,7 +45,7 @@ def table(headers: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     with console.capture() as captured:
         console.print(grid)
     for line in captured.get().splitlines():
-        print(line.rstrip())
+        say(line.rstrip())
 
 
 class Styled(str):
@@ -57,7 +57,7 @@ class Styled(str):
 def _cell(value: object) -> str:
     if isinstance(value, Styled):
         return value
-    return "–" if value is None or value == "" else one_line(value)
+    return "-" if value is None or value == "" else one_line(value)
 
 
 def effect_cell(effect: object) -> Styled:
@@ -67,8 +67,8 @@ def effect_cell(effect: object) -> Styled:
 
 def decision(document: Mapping[str, Any]) -> None:
     """A decision: its effect, then every rule that spoke with what to do about it."""
-    print(f"decision: {effect_word(document.get('effect'))}")
-    say(reasons(document))
+    say(f"decision: {effect_word(document.get('effect'))}")
+    say(*reasons(document))
 
 
 def reasons(
@@ -93,9 +93,7 @@ def reasons(
     return lines
 
 
-def _reason(
-    reason: Mapping[str, Any], indent: str, told: str, stream: IO[str] | None
-) -> list[str]:
+def _reason(reason: Mapping[str, Any], indent: str, told: str, stream: IO[str] | None) -> list[str]:
     rule = coloured(one_line(reason.get("rule")), "bold", stream)
     message = printable(reason.get("message") or "").strip()
     head = f"{indent}{rule} ({effect_word(reason.get('effect'), stream)})"
@@ -133,7 +131,7 @@ def quotas(lines: Sequence[Mapping[str, Any]]) -> None:
             dimension,
             amount(dimension, line["used"].get(dimension, 0)),
             amount(dimension, limit),
-            f"{100 * line['used'].get(dimension, 0) // limit} %" if limit else "–",
+            f"{100 * line['used'].get(dimension, 0) // limit} %" if limit else "-",
         )
         for line in lines
         for dimension, limit in line["limit"].items()
@@ -163,7 +161,7 @@ def approval(document: Mapping[str, Any]) -> None:
     )
     for vote in document["votes"]:
         comment = f": {one_line(vote['comment'])}" if vote.get("comment") else ""
-        print(
+        say(
             f"  {one_line(vote['approver'])} {one_line(vote['verdict'])}"
             f" at {when(vote['at'])}{comment}"
         )
@@ -186,4 +184,4 @@ def requirement(document: Mapping[str, Any]) -> str:
     who = " or ".join(one_line(role) for role in roles)
     rule = document.get("rule")
     suffix = f" (rule {one_line(rule)})" if isinstance(rule, str) else ""
-    return f"{needed} × {who}{suffix}"
+    return f"{needed} of {who}{suffix}"

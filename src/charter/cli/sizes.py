@@ -6,7 +6,7 @@ from typing import Any
 
 from charter.cli.command import Call, command, noun
 from charter.cli.show import table
-from charter.cli.text import amount
+from charter.cli.text import amount, say
 
 app = noun("Named sizes of workspaces.")
 
@@ -19,7 +19,7 @@ def list_(call: Call) -> None:
 
     def text() -> None:
         if not sizes:
-            print("The active policy names no sizes.")
+            say("The active policy names no sizes.")
             return
         table(
             ("SIZE", "VCPU", "MEMORY", "DISK", "GPU"),

@@ -8,7 +8,7 @@ import typer
 
 from charter.cli.command import All, Call, Limit, command, noun
 from charter.cli.show import quotas, table
-from charter.cli.text import joined, one_line, when
+from charter.cli.text import joined, one_line, say, when
 
 app = noun("Teams, their members and quotas.")
 
@@ -66,4 +66,4 @@ def remove(call: Call, team: Team, person: Person) -> None:
 def quota(call: Call, team: Team) -> None:
     """Show what a team may use and uses."""
     lines = call.client.get("teams", team, "quota")
-    call.answer(lines, lambda: quotas(lines) if lines else print(f"{team} has no quota."))
+    call.answer(lines, lambda: quotas(lines) if lines else say(f"{team} has no quota."))

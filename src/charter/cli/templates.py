@@ -100,8 +100,8 @@ def show(call: Call, template: Reference) -> None:
     app,
     "create",
     examples=[
-        "charter template create python@1.0.0 --title 'Python 3' --for human --for agent"
-        " --env PIP_NO_CACHE_DIR=1"
+        "charter template create python@1.0.0 --title 'Python 3' --env PIP_NO_CACHE_DIR=1",
+        "charter template create bot@1.0.0 --title 'For agents' --for agent",
     ],
 )
 def create(

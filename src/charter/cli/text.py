@@ -55,9 +55,9 @@ def coloured(text: str, colour: str, stream: IO[str] | None = None) -> str:
 
 
 def when(value: object) -> str:
-    """A time of the API in this machine's zone, to the second; `–` when there is none."""
+    """A time of the API in this machine's zone, to the second; `-` when there is none."""
     if not value:
-        return "–"
+        return "-"
     try:
         moment = datetime.fromisoformat(str(value))
     except ValueError:
@@ -91,7 +91,7 @@ def yes_no(value: object) -> str:
     return "yes" if value else "no"
 
 
-def joined(values: Iterable[object], empty: str = "–") -> str:
+def joined(values: Iterable[object], empty: str = "-") -> str:
     """Values with commas between them."""
     return ", ".join(one_line(v) for v in values) or empty
 
@@ -116,15 +116,16 @@ def pair_lines(rows: Sequence[tuple[str, object]], indent: str = "") -> list[str
 
 def pairs(rows: Sequence[tuple[str, object]]) -> None:
     """Print `pair_lines`."""
-    say(pair_lines(rows))
+    say(*pair_lines(rows))
 
 
-def say(lines: Iterable[str]) -> None:
-    """Print lines."""
+def say(*lines: str) -> None:
+    """Lines of an answer, on standard output."""
     for line in lines:
-        print(line)
+        sys.stdout.write(f"{line}\n")
 
 
-def remark(text: str) -> None:
-    """A remark beside the answer: on standard error, so that the answer stays clean."""
-    print(printable(text), file=sys.stderr)
+def remark(*lines: str) -> None:
+    """Lines beside the answer: on standard error, so that the answer stays clean."""
+    for line in lines:
+        sys.stderr.write(f"{line}\n")

@@ -8,7 +8,7 @@ import typer
 
 from charter.cli.command import All, Call, Limit, command, noun
 from charter.cli.show import table
-from charter.cli.text import one_line, when
+from charter.cli.text import one_line, say, when
 
 app = noun("Your personal access tokens.")
 
@@ -47,17 +47,15 @@ def list_(call: Call, limit: Limit = 100, all_: All = False) -> None:
 def create(
     call: Call,
     name: Annotated[str, typer.Argument(metavar="NAME", help="What it is for.")],
-    days: Annotated[
-        int, typer.Option("--days", min=1, max=365, help="How long it is valid.")
-    ] = 30,
+    days: Annotated[int, typer.Option("--days", min=1, max=365, help="How long it is valid.")] = 30,
 ) -> None:
     """Make a token that speaks for you; its secret is shown this once."""
     made = call.client.create("tokens", body={"name": name, "days": days}).body
 
     def text() -> None:
-        print(f"Token {one_line(made['name'])}, valid until {when(made['expires_at'])}.")
-        print("Its secret, shown this once; use it as CHARTER_TOKEN:")
-        print(one_line(made["secret"]))
+        say(f"Token {one_line(made['name'])}, valid until {when(made['expires_at'])}.")
+        say("Its secret, shown this once; use it as CHARTER_TOKEN:")
+        say(one_line(made["secret"]))
 
     call.answer(made, text)
 

@@ -40,7 +40,9 @@ def until_gone(client: Client, workspace: Mapping[str, Any], timeout: float) -> 
     return _wait(look, workspace, "deleted", timeout)
 
 
-def _wait(look: Callable[[], Any], workspace: Mapping[str, Any], wanted: str, timeout: float) -> Any:
+def _wait(
+    look: Callable[[], Any], workspace: Mapping[str, Any], wanted: str, timeout: float
+) -> Any:
     name = one_line(workspace["name"])
     started = time.monotonic()
     pause = _FIRST_PAUSE_SECONDS

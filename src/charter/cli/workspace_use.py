@@ -12,7 +12,7 @@ from charter.cli.arguments import file_text, standard_input
 from charter.cli.command import Call, command
 from charter.cli.errors import usage
 from charter.cli.show import table
-from charter.cli.text import remark, when
+from charter.cli.text import remark, say, when
 
 # What one call of the API takes (api/schemas.py).
 _LARGEST_STDIN_BYTES: Final = 262_144
@@ -34,7 +34,7 @@ def register(app: typer.Typer) -> None:
         examples=[
             "charter workspace exec api -- ls -la",
             "charter workspace exec api -- sh -c 'make test | tail -5'",
-            "echo 'print(6 * 7)' | charter workspace exec api --stdin -- python3 -",
+            "echo 'say(6 * 7)' | charter workspace exec api --stdin -- python3 -",
         ],
     )(execute)
     command(
@@ -66,7 +66,9 @@ def execute(
     ],
     timeout: Annotated[
         float,
-        typer.Option("--timeout", min=0.1, max=_LONGEST_SECONDS, metavar="SECONDS", help="Its time."),
+        typer.Option(
+            "--timeout", min=0.1, max=_LONGEST_SECONDS, metavar="SECONDS", help="Its time."
+        ),
     ] = 60.0,
     stdin: Annotated[
         bool, typer.Option("--stdin", "-i", help="Send standard input to it (up to 256 KiB).")
@@ -159,16 +161,14 @@ def write(
 def ls(
     call: Call,
     name: Name,
-    path: Annotated[
-        str, typer.Argument(metavar="[PATH]", help="A folder below /workspace.")
-    ] = ".",
+    path: Annotated[str, typer.Argument(metavar="[PATH]", help="A folder below /workspace.")] = ".",
 ) -> None:
     """List a folder of a workspace."""
     entries: list[Any] = call.client.get("workspaces", name, "entries", query={"path": path})
 
     def text() -> None:
         if not entries:
-            print("The folder is empty.")
+            say("The folder is empty.")
             return
         table(
             ("KIND", "BYTES", "MODIFIED", "NAME"),

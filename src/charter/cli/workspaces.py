@@ -12,7 +12,7 @@ from charter.cli.arguments import given, mib, pairs
 from charter.cli.command import All, Call, Limit, Yes, command, noun
 from charter.cli.errors import ExitCode
 from charter.cli.show import decision, table
-from charter.cli.text import amount, amounts, joined, one_line, printable, remark, when
+from charter.cli.text import amount, amounts, joined, one_line, printable, remark, say, when
 from charter.cli.text import pairs as show_pairs
 
 app = noun("Create, use and end workspaces.")
@@ -53,7 +53,8 @@ Egress = Annotated[
     ),
 ]
 Label = Annotated[
-    list[str] | None, typer.Option("--label", "-l", metavar="KEY=VALUE", help="A label; repeatable.")
+    list[str] | None,
+    typer.Option("--label", "-l", metavar="KEY=VALUE", help="A label; repeatable."),
 ]
 Justification = Annotated[
     str | None, typer.Option("--justification", "-m", help="Why you need it; approvers read it.")
@@ -65,6 +66,7 @@ Timeout = Annotated[
 
 
 def _request(
+    *,
     name: str,
     template: str,
     size: str,
@@ -108,6 +110,7 @@ def _request(
 )
 def preview(
     call: Call,
+    *,
     name: NewName,
     template: Template,
     size: Size = "small",
@@ -127,29 +130,32 @@ def preview(
     Ends with 0 if it would be allowed, 3 if it would need an approval, 1 if it would be denied.
     """
     body = _request(
-        name,
-        template,
-        size,
-        vcpu,
-        memory,
-        disk,
-        gpu,
-        team,
-        project,
-        network,
-        allow_egress,
-        label,
-        justification,
+        name=name,
+        template=template,
+        size=size,
+        vcpu=vcpu,
+        memory=memory,
+        disk=disk,
+        gpu=gpu,
+        team=team,
+        project=project,
+        network=network,
+        allow_egress=allow_egress,
+        label=label,
+        justification=justification,
     )
     found = call.client.post("workspaces", "preview", body=body).body
 
     def text() -> None:
-        print(f"{one_line(name)}: {amounts(found['amounts'])}")
+        say(f"{one_line(name)}: {amounts(found['amounts'])}")
         decision(found["decision"])
         if found["quota"]:
             rows = [
-                (q["scope"], q["dimension"])
-                + tuple(amount(q["dimension"], q[k]) for k in ("used", "after", "limit"))
+                (
+                    q["scope"],
+                    q["dimension"],
+                    *(amount(q["dimension"], q[k]) for k in ("used", "after", "limit")),
+                )
                 for q in found["quota"]
             ]
             table(("QUOTA", "OF", "USED", "AFTER", "LIMIT"), rows)
@@ -172,6 +178,7 @@ def preview(
 )
 def create(
     call: Call,
+    *,
     name: NewName,
     template: Template,
     size: Size = "small",
@@ -197,19 +204,19 @@ def create(
     Where an approval is needed, the request is kept, its id is shown, and the exit code is 3.
     """
     body = _request(
-        name,
-        template,
-        size,
-        vcpu,
-        memory,
-        disk,
-        gpu,
-        team,
-        project,
-        network,
-        allow_egress,
-        label,
-        justification,
+        name=name,
+        template=template,
+        size=size,
+        vcpu=vcpu,
+        memory=memory,
+        disk=disk,
+        gpu=gpu,
+        team=team,
+        project=project,
+        network=network,
+        allow_egress=allow_egress,
+        label=label,
+        justification=justification,
     )
     answer = call.client.create("workspaces", body=body, key=idempotency_key)
     _outcome(call, answer.body, "running" if wait else None, timeout)
@@ -227,10 +234,10 @@ def _outcome(call: Call, outcome: dict[str, Any], wanted: str | None, timeout: f
         if reasons["violations"] or reasons["obligations"] or waits is not None:
             decision(reasons)
         if waits is not None:
-            print(f"Waits for an approval: {one_line(waits['id'])}, until {when(waits['deadline'])}.")
-            print(f"Follow it: charter approval show {one_line(waits['id'])}")
+            say(f"Waits for an approval: {one_line(waits['id'])}, until {when(waits['deadline'])}.")
+            say(f"Follow it: charter approval show {one_line(waits['id'])}")
         if workspace is not None:
-            print(f"{one_line(workspace['name'])} is {one_line(workspace['state'])}.")
+            say(f"{one_line(workspace['name'])} is {one_line(workspace['state'])}.")
             _notices(workspace)
 
     call.answer(outcome, text)
@@ -240,7 +247,7 @@ def _outcome(call: Call, outcome: dict[str, Any], wanted: str | None, timeout: f
 
 def _notices(workspace: Mapping[str, Any]) -> None:
     for notice in workspace.get("notices") or ():
-        print(f"  note: {one_line(notice)}")
+        say(f"  note: {one_line(notice)}")
 
 
 @command(
@@ -357,7 +364,9 @@ def start(
     _outcome(call, answer.body, "running" if wait else None, timeout)
 
 
-@command(app, "stop", examples=["charter workspace stop api", "charter workspace stop api --no-wait"])
+@command(
+    app, "stop", examples=["charter workspace stop api", "charter workspace stop api --no-wait"]
+)
 def stop(
     call: Call,
     name: Name,
@@ -383,10 +392,12 @@ def extend(call: Call, name: Name, justification: Justification = None) -> None:
     _outcome(call, outcome, None, 0)
     workspace = outcome.get("workspace") or {}
     if not call.json and workspace.get("extended_until"):
-        print(f"Not stopped for idleness before {when(workspace['extended_until'])}.")
+        say(f"Not stopped for idleness before {when(workspace['extended_until'])}.")
 
 
-@command(app, "delete", examples=["charter workspace delete api", "charter workspace delete api -y"])
+@command(
+    app, "delete", examples=["charter workspace delete api", "charter workspace delete api -y"]
+)
 def delete(
     call: Call,
     name: Name,

@@ -15,9 +15,9 @@ from charter.portal import (
     assets,
     audit,
     decisions,
+    identity,
     overview,
     policies,
-    identity,
     workspaces,
 )
 from charter.portal.visit import PortalRoute, refusal

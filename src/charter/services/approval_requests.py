@@ -70,6 +70,8 @@ def open_request(
         requester_id=caller.id,
         sponsor_id=caller.person.id,
         team_id=resource["team_id"],
+        project_id=resource["project_id"],
+        task_id=resource["task_id"],
         action=answer.facts["document"]["action"]["name"],
         resource_kind=resource["kind"],
         resource_digest=answer.resource_digest,
@@ -91,7 +93,15 @@ def open_request(
         decision_id=answer.id,
         private=None if justification is None else {"justification": justification},
     )
-    _tell_approvers(tx, caller, approval_id, requirements, resource["team_id"], summary)
+    _tell_approvers(
+        tx,
+        caller,
+        approval_id,
+        requirements,
+        resource["team_id"],
+        resource["project_id"],
+        summary,
+    )
     return approval_id
 
 
@@ -146,6 +156,7 @@ def _tell_approvers(
     approval_id: str,
     requirements: tuple[Requirement, ...],
     team_id: str,
+    project_id: str | None,
     summary: str,
 ) -> None:
     roles = {role for r in requirements for role in r.roles}
@@ -159,6 +170,7 @@ def _tell_approvers(
             sa.or_(
                 c.scope_kind == "organisation",
                 sa.and_(c.scope_kind == "team", c.scope_id == team_id),
+                sa.and_(c.scope_kind == "project", c.scope_id == project_id),
             ),
             c.person_id != caller.person.id,
         )
@@ -236,6 +248,8 @@ def as_request(row: Row, votes: Any) -> ApprovalRequest:
         justification=row["justification"] or "",
         resource_kind=row["resource_kind"],
         team_id=row["team_id"],
+        project_id=row["project_id"],
+        task_id=row["task_id"],
     )
 
 

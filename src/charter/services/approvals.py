@@ -13,8 +13,7 @@ import sqlalchemy as sa
 
 from charter.core.access.invariants import ResourceRef
 from charter.core.access.permissions import Permission
-from charter.core.access.reach import reach_set
-from charter.core.access.roles import roles_of, scope_chain
+from charter.core.access.reach import reach_set, voting_roles
 from charter.core.access.subjects import Human
 from charter.core.approvals.request import (
     ApprovalRequest,
@@ -52,8 +51,15 @@ def _why_not(caller: Caller, request: ApprovalRequest, tx: Tx) -> Violation | No
     subject = caller.subject
     if not isinstance(subject, Human):
         return may_vote(request, caller.id, "agent", frozenset(), tx.now)
-    roles = roles_of(subject.bindings, scope_chain(request.team_id, request.project_id), tx.now)
-    return may_vote(request, caller.id, "human", frozenset(roles), tx.now)
+    roles = voting_roles(subject, _place(request), tx.now)
+    return may_vote(request, caller.id, "human", roles, tx.now)
+
+
+def _place(request: ApprovalRequest) -> ResourceRef:
+    """Where the thing would be: the roles that count are those held there."""
+    return ResourceRef(
+        request.resource_kind, team_id=request.team_id, project_id=request.project_id
+    )
 
 
 def view(tx: Tx, caller: Caller, approval_id: str) -> dict[str, Any]:
@@ -183,6 +189,7 @@ def _ref(row: Row) -> ResourceRef:
         requester_id=row["requester_id"],
         sponsor_id=row["sponsor_id"] if row["requester_kind"] == "agent" else None,
         team_id=row["team_id"],
+        project_id=row["project_id"],
     )
 
 
@@ -222,12 +229,11 @@ def _vote(
             raise ForbiddenError(
                 refusal.message, fix=refusal.fix, code=refusal.rule.removeprefix("invariant/")
             )
-        chain = scope_chain(request.team_id, request.project_id)
         tx.insert(
             t.approval_votes,
             approval_id=approval_id,
             approver_id=caller.id,
-            roles=sorted(roles_of(caller.subject.bindings, chain, tx.now)),
+            roles=sorted(voting_roles(caller.subject, _place(request), tx.now)),
             verdict=verdict.value,
             comment=comment,
             at=tx.now,
@@ -310,7 +316,7 @@ def _carry_out(rt: Runtime, tx: Tx, row: Row, request: ApprovalRequest) -> tuple
         outcome, result_id = f"It could not be carried out: {error.message} {error.fix}", None
     else:
         savepoint.commit()  # house: allow unit-of-work — a savepoint, not the transaction
-    if grant.single_use and result_id is not None:
+    if grant.single_use:  # good for this one attempt, whatever came of it
         tx.update(t.grants, t.grants.c.id == grant.id, revoked_at=tx.now)
     note(
         tx,

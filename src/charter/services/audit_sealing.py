@@ -39,11 +39,11 @@ from typing import IO, Any, Final, Protocol
 
 import psycopg
 import sqlalchemy as sa
-from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy.dialects.postgresql import insert
 
+from charter.audit_verify import check_signature
 from charter.core.audit import layout
 from charter.core.audit.checkpoint import (
     Checkpoint,
@@ -63,6 +63,7 @@ from charter.core.audit.merkle import (
     TileMissingError,
     Tree,
     edge_from_tiles,
+    edge_tiles,
     leaf_hash,
 )
 from charter.core.audit.proof import format_proof
@@ -211,31 +212,34 @@ def verifier_key(key: Ed25519PrivateKey, origin: str | None = None) -> VerifierK
     return VerifierKey(name, public)
 
 
-def check_signature(public: bytes, signature: bytes, message: bytes) -> bool:
-    """Whether the Ed25519 `signature` over `message` is that of the key `public`."""
-    try:
-        Ed25519PublicKey.from_public_bytes(public).verify(signature, message)
-    except (InvalidSignature, ValueError):
-        return False
-    return True
-
-
 # --- sealing ------------------------------------------------------------------------------------
 class StoredTiles:
-    """The tiles in the database, as the source of roots and proofs."""
+    """The tiles in the database, as the source of roots and proofs within one transaction.
+
+    What was read is kept (8 KiB a tile): a proof asks for the same few tiles again and again.
+    """
 
     def __init__(self, conn: sa.Connection) -> None:
         self._conn = conn
+        self._read: dict[tuple[int, int], bytes] = {}
+
+    def load(self, tiles: Sequence[tuple[int, int]]) -> None:
+        """Read several tiles (level, number) in one go."""
+        columns = t.audit_tiles.c
+        query = sa.select(columns.level, columns.tile, columns.hashes).where(
+            sa.tuple_(columns.level, columns.tile).in_(tiles)
+        )
+        for level, index, hashes in self._conn.execute(query):
+            self._read[level, index] = bytes(hashes)
 
     def tile(self, level: int, index: int, width: int) -> bytes:
         """The stored hashes of a tile, perhaps more than `width`."""
-        query = sa.select(t.audit_tiles.c.hashes).where(
-            t.audit_tiles.c.level == level, t.audit_tiles.c.tile == index
-        )
-        hashes = self._conn.execute(query).scalar_one_or_none()
-        if hashes is None:
-            raise TileMissingError(level, index, width)
-        return bytes(hashes)
+        if (level, index) not in self._read:
+            self.load([(level, index)])
+        try:
+            return self._read[level, index]
+        except KeyError:
+            raise TileMissingError(level, index, width) from None
 
 
 def seal(
@@ -255,6 +259,7 @@ def seal(
     signed checkpoint; nothing is sealed over such a log.
     """
     verifier = verifier_key(key, origin)
+    batch = max(1, min(limit, MAX_BATCH))
     if not _lock(conn, wait=wait):
         return _status(conn, sealed=0, busy=True)
     last = _last_checkpoint(conn)
@@ -262,7 +267,7 @@ def seal(
     pending = conn.execute(
         sa.select(t.audit_pending.c.position, t.audit_pending.c.event_id, t.audit_pending.c.leaf)
         .order_by(t.audit_pending.c.position)
-        .limit(min(limit, MAX_BATCH))
+        .limit(batch)
     ).all()
     if not pending and last is not None:
         return _status(conn, sealed=0)
@@ -285,15 +290,18 @@ def seal(
     grown, completed = edge.append(b"".join(row[-1] for row in rows))
     _store_tiles(conn, (*completed, *grown.partial_tiles()))
     checkpoint = Checkpoint(verifier.name, grown.size, grown.root())
+    note = signed_note(checkpoint, verifier, key.sign)
     conn.execute(
         sa.insert(t.audit_checkpoints).values(
             size=checkpoint.size,
             root=checkpoint.root,
-            note=signed_note(checkpoint, verifier, key.sign),
+            note=note,
             at=now,
         )
     )
-    return _status(conn, sealed=len(rows))
+    # A batch that was not full took all that was waiting; only a full one leaves something.
+    lag = _lag(conn) if len(rows) == batch else 0
+    return SealStatus(len(rows), checkpoint.size, checkpoint.root, lag, note, now)
 
 
 def status(conn: sa.Connection) -> SealStatus:
@@ -310,11 +318,15 @@ def _lock(conn: sa.Connection, *, wait: bool) -> bool:
 
 def _status(conn: sa.Connection, *, sealed: int, busy: bool = False) -> SealStatus:
     last = _last_checkpoint(conn)
-    waiting = sa.select(t.audit_pending.c.position).limit(LAG_COUNTED).subquery()
-    lag = conn.execute(sa.select(sa.func.count()).select_from(waiting)).scalar_one()
+    lag = _lag(conn)
     if last is None:
         return SealStatus(sealed, 0, EMPTY_ROOT, lag, None, None, busy)
     return SealStatus(sealed, last.size, bytes(last.root), lag, last.note, last.at, busy)
+
+
+def _lag(conn: sa.Connection) -> int:
+    waiting = sa.select(t.audit_pending.c.position).limit(LAG_COUNTED).subquery()
+    return int(conn.execute(sa.select(sa.func.count()).select_from(waiting)).scalar_one())
 
 
 def _last_checkpoint(conn: sa.Connection) -> sa.Row[Any] | None:
@@ -339,7 +351,9 @@ def _trusted_edge(conn: sa.Connection, last: sa.Row[Any] | None, verifier: Verif
     if entries != checkpoint.size:
         raise _damaged(f"there are {entries} entries where {checkpoint.size} were signed")
     try:
-        edge = edge_from_tiles(checkpoint.size, StoredTiles(conn))
+        source = StoredTiles(conn)
+        source.load([(level, index) for level, index, _ in edge_tiles(checkpoint.size)])
+        edge = edge_from_tiles(checkpoint.size, source)
     except TileMissingError as error:
         raise _damaged(str(error)) from error
     if edge.root() != checkpoint.root:
@@ -589,16 +603,15 @@ def _write_export(
         write(layout.DESCRIPTION, [layout.description(origin, size, first)])
         write(layout.KEY, [key.text().encode() + b"\n"])
         write(layout.CHECKPOINT, [last.note.encode()])
-        source = StoredTiles(conn)
         for level, index, width in layout.hash_tiles_in_order(first, size):
             if level == 0:
                 entries = [entry for _, entry, _ in _entries(conn, index, width)]
                 write(layout.entries_path(index, width), [layout.pack_entries(entries)])
             try:
-                hashes = source.tile(level, index, width)[: width * HASH_BYTES]
+                stored = StoredTiles(conn).tile(level, index, width)
             except TileMissingError as error:
                 raise _damaged(str(error)) from error
-            write(layout.tile_path(level, index, width), [hashes])
+            write(layout.tile_path(level, index, width), [stored[: width * HASH_BYTES]])
         write(layout.EVENTS, _event_lines(conn, first, size))
         manifest.seek(0)
         with target.open(layout.MANIFEST) as file:

@@ -131,7 +131,7 @@ def _end(tx: Tx, row: Row, transition: Transition, desired: Desired) -> None:
         generation=generation,
         state_reason=transition.message,
         stopped_by="policy",
-        next_check_at=None,
+        next_check_at=transition.next_check_at,
     )
     tx.effect("converge", row["id"], generation)
     tx.insert_new(

@@ -195,9 +195,8 @@ class EmbeddedPostgres:
         account = account_for_initdb()
         os.chown(fresh, account.pw_uid, account.pw_gid)
         options = ["--encoding=UTF8", "--locale-provider=builtin", "--locale=C.UTF-8"]
-        options += ["--auth-local=peer", "--auth-host=reject", "--data-checksums"]
-        if not self._durable:
-            options.append("--no-sync")
+        # Without its own syncing: the finished tree is synced once, after its owner has changed.
+        options += ["--auth-local=peer", "--auth-host=reject", "--data-checksums", "--no-sync"]
         argv = [str(programs / "initdb"), "-D", "/proc/self/cwd", "-U", _ROLE, *options]
         with tempfile.TemporaryFile() as output:
             code = run_as(account.pw_uid, argv, fresh, stdin=subprocess.DEVNULL, output=output)

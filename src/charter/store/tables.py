@@ -319,6 +319,8 @@ approvals = sa.Table(
     _text("requester_id"),
     _ref("sponsor_id", "people"),
     _ref("team_id", "teams"),
+    _ref("project_id", "projects", null=True),
+    _ref("task_id", "tasks", null=True),
     _text("action"),
     _text("resource_kind"),
     _text("resource_digest"),

@@ -164,12 +164,13 @@ def test_host_processes_and_files_are_out_of_sight(
 
 def test_workspaces_do_not_see_each_other(provider: LocalProvider, inside: str) -> None:
     provider.ensure_running(spec_of("ws_other"), 1)
-    provider.write_file("ws_other", "secret", b"of the other")
-    shell(provider, "ws_other", "setsid sh -c 'exec -a neighbour sleep 1000' >/dev/null 2>&1 &")
-    find = "find / -name secret -not -path '/proc/*' 2>/dev/null; cat /proc/*/cmdline | tr '\\0' ' '"
+    provider.write_file("ws_other", "secret-of-the-other", b"")
+    shell(provider, "ws_other", "setsid sleep 98765 >/dev/null 2>&1 &")
+    find = "find /workspace /tmp /run /etc /dev /var -name 'secret-of*' 2>/dev/null; cat /proc/*/stat"
     seen = shell(provider, inside, find).stdout
-    assert b"secret\n" not in seen
-    assert b"sleep 1000" not in seen
+    assert b"secret-of-the-other" not in seen
+    assert b"(sleep)" not in seen
+    assert b"(cat)" in seen
     provider.delete("ws_other", 2)
 
 

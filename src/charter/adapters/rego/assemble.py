@@ -15,6 +15,7 @@ import json
 from dataclasses import dataclass
 from typing import Any, Final
 
+from charter.adapters.rego.names import name_problems
 from charter.adapters.rego.syntax import (
     NONDETERMINISTIC,
     SPEAKING,
@@ -172,7 +173,9 @@ def assemble(bundle: Bundle, *, tests: bool = False) -> Assembly:
         tuple(m for m in modules_of(bundle, tests=True) if m not in modules) if tests else ()
     )
     speaking = _speaking(modules)
-    problems = _shape_problems(speaking) + _call_problems((*modules, *test_modules))
+    everything = (*modules, *test_modules)
+    problems = _shape_problems(speaking) + _call_problems(everything)
+    problems += name_problems(everything)
     catalogue = _catalogue(speaking, problems)
     if not any(
         m.package == AGGREGATOR and any(r.name == "decision" for r in m.rules) for m in modules

@@ -101,10 +101,10 @@ class Module:
     old_syntax: bool
     package: tuple[str, ...]
     imports: tuple[str, ...]
+    aliases: tuple[str, ...]
     rules: tuple[Rule, ...]
     calls: tuple[tuple[str, int], ...]
     negations: tuple[int, ...]
-    references: frozenset[str]
 
 
 def explain_error(error: BaseException, *, show_reason: bool) -> str:
@@ -174,6 +174,11 @@ def _first_line(tree: object) -> int:
 
 def _last_line(tree: dict[str, Any], text: str) -> int:
     return text.encode()[: tree["span"]["end"]].count(b"\n") + 1
+
+
+def slice_of(text: str, span: dict[str, Any]) -> str:
+    """The part of `text` at `span`; the library counts bytes."""
+    return text.encode()[span["start"] : span["end"]].decode()
 
 
 def _metadata(text: str, file: str) -> dict[int, dict[str, Any]]:
@@ -259,27 +264,27 @@ def parse(file: str, text: str) -> Module:
     )
     calls: list[tuple[str, int]] = []
     negations: list[int] = []
-    references: set[str] = set()
     for node in _nodes(tree["rules"]):
         if "Call" in node and (name := _reference(node["Call"]["fcn"])):
             calls.append((".".join(name), _first_line(node["Call"]["fcn"])))
         if "NotExpr" in node:
             negations.append(_first_line(node["NotExpr"]))
-        if name := _reference(node):
-            references.add(".".join(name))
-    imports = tuple(
-        ".".join(name) for node in tree["imports"] if (name := _reference(node["refr"]))
-    )
+    imports: list[str] = []
+    aliases: list[str] = []
+    for node in tree["imports"]:
+        if name := _reference(node["refr"]):
+            imports.append(".".join(name))
+            aliases.append(slice_of(text, node["as"]) if node.get("as") else name[-1])
     return Module(
         file=file,
         text=text,
         old_syntax=old_syntax,
         package=package,
-        imports=imports,
+        imports=tuple(imports),
+        aliases=tuple(aliases),
         rules=rules,
         calls=tuple(calls),
         negations=tuple(sorted(negations)),
-        references=frozenset(references),
     )
 
 

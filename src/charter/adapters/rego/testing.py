@@ -15,7 +15,7 @@ from typing import Any, Final
 from charter.adapters.rego.assemble import Assembly, assemble
 from charter.adapters.rego.engine import build, probe
 from charter.adapters.rego.library import Engine
-from charter.adapters.rego.syntax import Module, Rule, explain_error, guarded
+from charter.adapters.rego.syntax import Module, Rule, explain_error, guarded, slice_of
 from charter.core.policy.bundle import Bundle
 
 _PREFIX: Final = "test_"
@@ -101,10 +101,6 @@ class TestReport:
         return tuple(test for test in self.tests if not test.passed and not test.skipped)
 
 
-def _slice(text: str, span: dict[str, Any]) -> str:
-    return text.encode()[span["start"] : span["end"]].decode()
-
-
 def _ask(engine: Engine, rule: str) -> str | None:
     """The value of `rule` as JSON text, None when it is undefined."""
     answer: str = engine.eval_rule_as_json(rule)
@@ -175,7 +171,7 @@ class _Runner:
 
     @staticmethod
     def _statement(module: Module, statement: dict[str, Any]) -> str:
-        return _slice(module.text, statement["span"])
+        return slice_of(module.text, statement["span"])
 
     def coverage(self) -> tuple[FileCoverage, ...]:
         report = json.loads(self._engine.get_coverage_report_as_json())
@@ -199,21 +195,17 @@ def _sides(module: Module, statement: dict[str, Any]) -> tuple[str, str, str] | 
         return None
     inner = statement["literal"]["Expr"]["span"]
     whole = statement["span"]
-    modifiers = _slice(module.text, {"start": inner["end"], "end": whole["end"]})
+    modifiers = slice_of(module.text, {"start": inner["end"], "end": whole["end"]})
     left, right = (
-        _slice(module.text, next(iter(comparison[side].values()))["span"])
+        slice_of(module.text, next(iter(comparison[side].values()))["span"])
         for side in ("lhs", "rhs")
     )
     return left, right, modifiers
 
 
-def _probe_module(
-    module: Module, statements: list[dict[str, Any]], texts: list[str]
-) -> str:
+def _probe_module(module: Module, statements: list[dict[str, Any]], texts: list[str]) -> str:
     """A module of the same package in which the test's statements are asked step by step."""
-    head = [
-        line for line in module.text.split("\n") if line.startswith(("package ", "import "))
-    ]
+    head = [line for line in module.text.split("\n") if line.startswith(("package ", "import "))]
     lines = [*head, ""]
     then = " if" if not module.old_syntax else ""
     for number, statement in enumerate(statements):

@@ -135,15 +135,23 @@ EMPTY_EDGE: Final = Edge(0, ())
 
 def edge_from_tiles(size: int, source: TileSource) -> Edge:
     """The edge of a tree of `size`, read from its tiles: at most one of each level."""
-    levels: list[bytes] = []
+    return Edge(
+        size,
+        tuple(
+            _read(source, level, index, width) if width else b""
+            for level, index, width in edge_tiles(size)
+        ),
+    )
+
+
+def edge_tiles(size: int) -> tuple[tuple[int, int, int], ...]:
+    """Level, number and width of the last tile of each level; the width may be 0."""
+    tiles: list[tuple[int, int, int]] = []
     level = 0
-    while size >> (TILE_HEIGHT * level):
-        hashes_at_level = size >> (TILE_HEIGHT * level)
-        width = hashes_at_level % TILE_WIDTH
-        index = hashes_at_level // TILE_WIDTH
-        levels.append(_read(source, level, index, width) if width else b"")
+    while hashes_at_level := size >> (TILE_HEIGHT * level):
+        tiles.append((level, hashes_at_level // TILE_WIDTH, hashes_at_level % TILE_WIDTH))
         level += 1
-    return Edge(size, tuple(levels))
+    return tuple(tiles)
 
 
 class TileSource(Protocol):

@@ -28,7 +28,7 @@ def rfc3339(moment: datetime) -> str:
     if moment.tzinfo is None:
         msg = "a time without a zone cannot be written down"
         raise ValueError(msg)
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return moment.astimezone(UTC).isoformat(timespec="microseconds").removesuffix("+00:00") + "Z"
 
 
 def parse_rfc3339(text: str) -> datetime:

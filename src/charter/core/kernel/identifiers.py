@@ -51,5 +51,5 @@ def make_id(kind: str, now_ms: int, randomness: bytes) -> str:
 
 def is_id(kind: str, text: str) -> bool:
     """Whether `text` has the shape of a `kind` identifier; says nothing about its existence."""
-    match = _SHAPE.match(text)
+    match = _SHAPE.fullmatch(text)
     return match is not None and match.group(1) == PREFIXES[kind]

@@ -209,6 +209,10 @@ class LocalProvider:
             return Observation(
                 workspace_id, SandboxState.STOPPED, generation, detail="It is being started."
             )
+        if record.get("launch") not in (None, document.get("launch")):
+            # Whoever began it was killed; a start that nobody repeats stays this way.
+            detail = "A start was begun and has not come up."
+            return Observation(workspace_id, SandboxState.STOPPED, generation, detail=detail)
         killed = home.lowest_startable() > _integer(document.get("generation"))
         if record.get("stopped") is True or killed:
             return Observation(workspace_id, SandboxState.STOPPED, generation)
@@ -549,6 +553,8 @@ def _why_failed(document: Mapping[str, Any]) -> str:
     if document.get("phase") in ("failed", "ended"):
         return f"It ended: {document.get('detail', 'nobody knows why')}."
     name = ProcessName.from_json(document.get("holder"))
+    if name is not None and name.is_alive():
+        return "The sandbox ended by itself."
     if name is not None and name.boot != boot_id():
         return "The host was restarted."
     return "Its holder was killed."

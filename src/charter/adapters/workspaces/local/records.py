@@ -36,7 +36,7 @@ from typing import Any, Final
 
 from charter.core.kernel.errors import InvalidInputError
 
-_ID: Final = re.compile(r"^[a-z0-9][a-z0-9_-]{0,62}$")
+_ID: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 # An executor that was asleep for longer than this has been given up by whoever started it.
 _FENCE_KEPT_SECONDS: Final = 30 * 24 * 3600
 _MEBIBYTE: Final = 1024 * 1024
@@ -44,7 +44,7 @@ _MEBIBYTE: Final = 1024 * 1024
 
 def check_id(workspace_id: str) -> str:
     """`workspace_id`, which becomes a file name, or InvalidInputError."""
-    if not _ID.match(workspace_id):
+    if not _ID.fullmatch(workspace_id):
         raise InvalidInputError(
             f"{workspace_id!r} cannot name a workspace.",
             fix="Use 1 to 63 of a-z, 0-9, '_' and '-', beginning with a letter or digit.",
@@ -206,7 +206,7 @@ def known_ids(root: Path) -> list[str]:
         names = os.listdir(root)  # noqa: PTH208 - names are all that is wanted
     except FileNotFoundError:
         return []
-    return sorted(name for name in names if _ID.match(name) and (root / name).is_dir())
+    return sorted(name for name in names if _ID.fullmatch(name) and (root / name).is_dir())
 
 
 def prune_fences(root: Path, now: float) -> None:

@@ -14,8 +14,8 @@ from charter.core.kernel.errors import InvalidInputError
 from charter.core.kernel.units import show_mib
 
 _MIB: Final = 1024 * 1024
-_HOSTNAME: Final = re.compile(r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")
-_VARIABLE: Final = re.compile(r"^[A-Za-z_][A-Za-z0-9_]{0,127}$")
+_HOSTNAME: Final = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
+_VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
 _MOST_VARIABLES: Final = 256
 _LONGEST_VALUE: Final = 32_768
 _LEAST_MEMORY_MIB: Final = 64  # the supervisor itself takes about 15 MiB
@@ -26,7 +26,7 @@ def check(spec: SandboxSpec) -> None:
     """InvalidInputError for a spec that no sandbox could be made from."""
     records.check_id(spec.workspace_id)
     rules = (
-        (_HOSTNAME.match(spec.hostname), "the host name is not a DNS label"),
+        (_HOSTNAME.fullmatch(spec.hostname), "the host name is not a DNS label"),
         (spec.vcpu >= 1, "at least 1 vCPU is needed"),
         (
             spec.memory_mib >= _LEAST_MEMORY_MIB,
@@ -50,7 +50,7 @@ def check(spec: SandboxSpec) -> None:
     problems += [
         f"the variable {key!r} cannot be passed on"
         for key, value in spec.environment.items()
-        if not _VARIABLE.match(key) or "\0" in value or len(value) > _LONGEST_VALUE
+        if not _VARIABLE.fullmatch(key) or "\0" in value or len(value) > _LONGEST_VALUE
     ]
     if problems:
         raise InvalidInputError(

@@ -214,43 +214,6 @@ def upgrade() -> None:
     )
     op.create_index(op.f("ix_api_tokens_person_id"), "api_tokens", ["person_id"], unique=False)
     op.create_table(
-        "approvals",
-        sa.Column("id", sa.Text(), nullable=False),
-        sa.Column("requester_kind", sa.Text(), nullable=False),
-        sa.Column("requester_id", sa.Text(), nullable=False),
-        sa.Column("sponsor_id", sa.Text(), nullable=False),
-        sa.Column("team_id", sa.Text(), nullable=False),
-        sa.Column("action", sa.Text(), nullable=False),
-        sa.Column("resource_kind", sa.Text(), nullable=False),
-        sa.Column("resource_digest", sa.Text(), nullable=False),
-        sa.Column("summary", sa.Text(), nullable=False),
-        sa.Column("requirements", postgresql.JSONB(), nullable=False),
-        sa.Column("pending", postgresql.JSONB(), nullable=False),
-        sa.Column("justification", sa.Text(), nullable=True),
-        sa.Column("decision_id", sa.Text(), nullable=False),
-        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
-        sa.Column("deadline", sa.DateTime(timezone=True), nullable=False),
-        sa.Column("state", sa.Text(), nullable=False),
-        sa.Column("closed_at", sa.DateTime(timezone=True), nullable=True),
-        sa.Column("outcome", sa.Text(), nullable=True),
-        sa.Column("result_id", sa.Text(), nullable=True),
-        sa.ForeignKeyConstraint(
-            ["decision_id"], ["decisions.id"], name=op.f("fk_approvals_decision_id")
-        ),
-        sa.ForeignKeyConstraint(
-            ["sponsor_id"], ["people.id"], name=op.f("fk_approvals_sponsor_id")
-        ),
-        sa.ForeignKeyConstraint(["team_id"], ["teams.id"], name=op.f("fk_approvals_team_id")),
-        sa.PrimaryKeyConstraint("id", name=op.f("pk_approvals")),
-    )
-    op.create_index(
-        op.f("ix_approvals_created_at_id"), "approvals", ["created_at", "id"], unique=False
-    )
-    op.create_index(op.f("ix_approvals_requester_id"), "approvals", ["requester_id"], unique=False)
-    op.create_index(
-        op.f("ix_approvals_state_deadline"), "approvals", ["state", "deadline"], unique=False
-    )
-    op.create_table(
         "notices",
         sa.Column("id", sa.Text(), nullable=False),
         sa.Column("person_id", sa.Text(), nullable=False),
@@ -365,40 +328,6 @@ def upgrade() -> None:
     op.create_index(op.f("ix_agents_sponsor_id"), "agents", ["sponsor_id"], unique=False)
     op.create_index(op.f("ix_agents_team_id"), "agents", ["team_id"], unique=False)
     op.create_table(
-        "approval_votes",
-        sa.Column("approval_id", sa.Text(), nullable=False),
-        sa.Column("approver_id", sa.Text(), nullable=False),
-        sa.Column("roles", postgresql.ARRAY(sa.Text()), nullable=False),
-        sa.Column("verdict", sa.Text(), nullable=False),
-        sa.Column("comment", sa.Text(), nullable=True),
-        sa.Column("at", sa.DateTime(timezone=True), nullable=False),
-        sa.ForeignKeyConstraint(
-            ["approval_id"], ["approvals.id"], name=op.f("fk_approval_votes_approval_id")
-        ),
-        sa.ForeignKeyConstraint(
-            ["approver_id"], ["people.id"], name=op.f("fk_approval_votes_approver_id")
-        ),
-        sa.PrimaryKeyConstraint("approval_id", "approver_id", name=op.f("pk_approval_votes")),
-    )
-    op.create_table(
-        "grants",
-        sa.Column("id", sa.Text(), nullable=False),
-        sa.Column("approval_id", sa.Text(), nullable=False),
-        sa.Column("subject_id", sa.Text(), nullable=False),
-        sa.Column("action", sa.Text(), nullable=False),
-        sa.Column("resource_digest", sa.Text(), nullable=False),
-        sa.Column("rules", postgresql.ARRAY(sa.Text()), nullable=False),
-        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
-        sa.Column("expires_at", sa.DateTime(timezone=True), nullable=False),
-        sa.Column("revoked_at", sa.DateTime(timezone=True), nullable=True),
-        sa.ForeignKeyConstraint(
-            ["approval_id"], ["approvals.id"], name=op.f("fk_grants_approval_id")
-        ),
-        sa.PrimaryKeyConstraint("id", name=op.f("pk_grants")),
-        sa.UniqueConstraint("approval_id", name=op.f("uq_grants_approval_id")),
-    )
-    op.create_index(op.f("ix_grants_subject_id"), "grants", ["subject_id"], unique=False)
-    op.create_table(
         "agent_credentials",
         sa.Column("id", sa.Text(), nullable=False),
         sa.Column("agent_id", sa.Text(), nullable=False),
@@ -427,6 +356,49 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["agent_id"], ["agents.id"], name=op.f("fk_tasks_agent_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_tasks")),
         sa.UniqueConstraint("agent_id", name=op.f("uq_tasks_agent_id")),
+    )
+    op.create_table(
+        "approvals",
+        sa.Column("id", sa.Text(), nullable=False),
+        sa.Column("requester_kind", sa.Text(), nullable=False),
+        sa.Column("requester_id", sa.Text(), nullable=False),
+        sa.Column("sponsor_id", sa.Text(), nullable=False),
+        sa.Column("team_id", sa.Text(), nullable=False),
+        sa.Column("project_id", sa.Text(), nullable=True),
+        sa.Column("task_id", sa.Text(), nullable=True),
+        sa.Column("action", sa.Text(), nullable=False),
+        sa.Column("resource_kind", sa.Text(), nullable=False),
+        sa.Column("resource_digest", sa.Text(), nullable=False),
+        sa.Column("summary", sa.Text(), nullable=False),
+        sa.Column("requirements", postgresql.JSONB(), nullable=False),
+        sa.Column("pending", postgresql.JSONB(), nullable=False),
+        sa.Column("justification", sa.Text(), nullable=True),
+        sa.Column("decision_id", sa.Text(), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("deadline", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("state", sa.Text(), nullable=False),
+        sa.Column("closed_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("outcome", sa.Text(), nullable=True),
+        sa.Column("result_id", sa.Text(), nullable=True),
+        sa.ForeignKeyConstraint(
+            ["decision_id"], ["decisions.id"], name=op.f("fk_approvals_decision_id")
+        ),
+        sa.ForeignKeyConstraint(
+            ["project_id"], ["projects.id"], name=op.f("fk_approvals_project_id")
+        ),
+        sa.ForeignKeyConstraint(
+            ["sponsor_id"], ["people.id"], name=op.f("fk_approvals_sponsor_id")
+        ),
+        sa.ForeignKeyConstraint(["task_id"], ["tasks.id"], name=op.f("fk_approvals_task_id")),
+        sa.ForeignKeyConstraint(["team_id"], ["teams.id"], name=op.f("fk_approvals_team_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_approvals")),
+    )
+    op.create_index(
+        op.f("ix_approvals_created_at_id"), "approvals", ["created_at", "id"], unique=False
+    )
+    op.create_index(op.f("ix_approvals_requester_id"), "approvals", ["requester_id"], unique=False)
+    op.create_index(
+        op.f("ix_approvals_state_deadline"), "approvals", ["state", "deadline"], unique=False
     )
     op.create_table(
         "workspaces",
@@ -502,6 +474,40 @@ def upgrade() -> None:
         postgresql_where=sa.text("deleted_at IS NULL"),
     )
     op.create_table(
+        "approval_votes",
+        sa.Column("approval_id", sa.Text(), nullable=False),
+        sa.Column("approver_id", sa.Text(), nullable=False),
+        sa.Column("roles", postgresql.ARRAY(sa.Text()), nullable=False),
+        sa.Column("verdict", sa.Text(), nullable=False),
+        sa.Column("comment", sa.Text(), nullable=True),
+        sa.Column("at", sa.DateTime(timezone=True), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["approval_id"], ["approvals.id"], name=op.f("fk_approval_votes_approval_id")
+        ),
+        sa.ForeignKeyConstraint(
+            ["approver_id"], ["people.id"], name=op.f("fk_approval_votes_approver_id")
+        ),
+        sa.PrimaryKeyConstraint("approval_id", "approver_id", name=op.f("pk_approval_votes")),
+    )
+    op.create_table(
+        "grants",
+        sa.Column("id", sa.Text(), nullable=False),
+        sa.Column("approval_id", sa.Text(), nullable=False),
+        sa.Column("subject_id", sa.Text(), nullable=False),
+        sa.Column("action", sa.Text(), nullable=False),
+        sa.Column("resource_digest", sa.Text(), nullable=False),
+        sa.Column("rules", postgresql.ARRAY(sa.Text()), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("expires_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("revoked_at", sa.DateTime(timezone=True), nullable=True),
+        sa.ForeignKeyConstraint(
+            ["approval_id"], ["approvals.id"], name=op.f("fk_grants_approval_id")
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_grants")),
+        sa.UniqueConstraint("approval_id", name=op.f("uq_grants_approval_id")),
+    )
+    op.create_index(op.f("ix_grants_subject_id"), "grants", ["subject_id"], unique=False)
+    op.create_table(
         "outbox",
         sa.Column("id", sa.Text(), nullable=False),
         sa.Column("kind", sa.Text(), nullable=False),
@@ -569,6 +575,9 @@ def downgrade() -> None:
     op.drop_index(op.f("ix_outbox_workspace_id"), table_name="outbox")
     op.drop_index("ix_outbox_due", table_name="outbox", postgresql_where=sa.text("done_at IS NULL"))
     op.drop_table("outbox")
+    op.drop_index(op.f("ix_grants_subject_id"), table_name="grants")
+    op.drop_table("grants")
+    op.drop_table("approval_votes")
     op.drop_index(
         "uq_workspaces_live_name",
         table_name="workspaces",
@@ -583,12 +592,13 @@ def downgrade() -> None:
     op.drop_index(op.f("ix_workspaces_created_at_id"), table_name="workspaces")
     op.drop_index(op.f("ix_workspaces_agent_id"), table_name="workspaces")
     op.drop_table("workspaces")
+    op.drop_index(op.f("ix_approvals_state_deadline"), table_name="approvals")
+    op.drop_index(op.f("ix_approvals_requester_id"), table_name="approvals")
+    op.drop_index(op.f("ix_approvals_created_at_id"), table_name="approvals")
+    op.drop_table("approvals")
     op.drop_table("tasks")
     op.drop_index(op.f("ix_agent_credentials_agent_id"), table_name="agent_credentials")
     op.drop_table("agent_credentials")
-    op.drop_index(op.f("ix_grants_subject_id"), table_name="grants")
-    op.drop_table("grants")
-    op.drop_table("approval_votes")
     op.drop_index(op.f("ix_agents_team_id"), table_name="agents")
     op.drop_index(op.f("ix_agents_sponsor_id"), table_name="agents")
     op.drop_table("agents")
@@ -602,10 +612,6 @@ def downgrade() -> None:
     op.drop_table("projects")
     op.drop_index(op.f("ix_notices_person_id_created_at"), table_name="notices")
     op.drop_table("notices")
-    op.drop_index(op.f("ix_approvals_state_deadline"), table_name="approvals")
-    op.drop_index(op.f("ix_approvals_requester_id"), table_name="approvals")
-    op.drop_index(op.f("ix_approvals_created_at_id"), table_name="approvals")
-    op.drop_table("approvals")
     op.drop_index(op.f("ix_api_tokens_person_id"), table_name="api_tokens")
     op.drop_table("api_tokens")
     op.drop_table("active_bundle")

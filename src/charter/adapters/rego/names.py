@@ -1,0 +1,133 @@
+"""Finding names that mean nothing: misspelt variables, helpers that do not exist, unknown functions.
+
+The engine notices such a name only when evaluation reaches it. A rule with a misspelt helper behind
+a rarely true condition would load, and then fail on the day it is needed. So every name in a bundle
+is looked up before the bundle may decide: it must be bound in its rule, defined in its package,
+imported, or a function that the engine has.
+
+The check does not follow scopes inside a rule (a name bound in one comprehension counts as bound in
+the whole rule). It may therefore overlook a mistake; it never reports one that is none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Final
+
+from charter.adapters.rego.library import Engine
+from charter.adapters.rego.syntax import (
+    NONDETERMINISTIC,
+    Module,
+    Rule,
+    guarded,
+    slice_of,
+)
+
+_ALWAYS: Final = frozenset({"input", "data", "_"})
+_UNKNOWN_FUNCTION: Final = "could not find function"
+
+
+def _spans(value: object) -> Iterator[dict[str, Any]]:
+    """Names that the syntax tree gives as bare places: `some x`, `every k, v in …`."""
+    if isinstance(value, dict) and {"start", "end"} <= set(value):
+        yield value
+    elif isinstance(value, list):
+        for item in value:
+            yield from _spans(item)
+
+
+def _variables(tree: object) -> Iterator[tuple[str, int]]:
+    """Every variable in `tree` with its line, functions' names and `with` targets left out."""
+    stack = [tree]
+    while stack:
+        node = stack.pop()
+        if isinstance(node, list):
+            stack.extend(node)
+        elif isinstance(node, dict):
+            if "Var" in node:
+                yield str(node["Var"]["value"]), int(node["Var"]["span"]["line"])
+            elif "Call" in node:
+                stack.append(node["Call"]["params"])
+            elif "with_mods" in node:
+                stack.append({name: part for name, part in node.items() if name != "with_mods"})
+                stack.extend(modifier["as"] for modifier in node["with_mods"])
+            else:
+                stack.extend(node.values())
+
+
+def _bound(tree: object, text: str) -> set[str]:
+    """The names that `tree` gives a value to."""
+    found: set[str] = set()
+    stack = [tree]
+    while stack:
+        node = stack.pop()
+        if isinstance(node, list):
+            stack.extend(node)
+        if not isinstance(node, dict):
+            continue
+        stack.extend(node.values())
+        if "AssignExpr" in node:
+            sides = [node["AssignExpr"]["lhs"]]
+            if node["AssignExpr"]["op"] == "Eq":  # unification binds in both directions
+                sides.append(node["AssignExpr"]["rhs"])
+            found.update(name for name, _ in _variables(sides))
+        if "SomeIn" in node:
+            parts = [node["SomeIn"]["key"], node["SomeIn"]["value"]]
+            found.update(name for name, _ in _variables(parts))
+        if "RefBrack" in node:
+            found.update(name for name, _ in _variables(node["RefBrack"]["index"]))
+        for kind, fields in (("SomeVars", ("vars",)), ("Every", ("key", "value"))):
+            if kind in node:
+                for field in fields:
+                    found.update(slice_of(text, span) for span in _spans(node[kind][field]))
+        if "Func" in node and isinstance(node["Func"], dict) and "args" in node["Func"]:
+            found.update(name for name, _ in _variables(node["Func"]["args"]))
+    return found
+
+
+def _rule_problems(module: Module, rule: Rule, defined: set[str]) -> Iterator[str]:
+    known = defined | _bound(rule.tree, module.text) | _ALWAYS
+    head = rule.tree.get("refr") if rule.kind == "Default" else None
+    seen: set[str] = set()
+    for name, line in _variables({k: v for k, v in rule.tree.items() if v is not head}):
+        if name not in known and name not in seen and not name.startswith("__"):
+            seen.add(name)
+            yield (
+                f"{module.file}:{line} uses '{name}', which is defined nowhere. Define a rule "
+                f"named '{name}' in the same package."
+            )
+
+
+def _is_builtin(engine: Engine, name: str) -> bool:
+    try:
+        engine.eval_query_as_json(f"{name}(1)")
+    except BaseException as error:  # noqa: BLE001  (panics derive from it)
+        guarded(error)
+        return _UNKNOWN_FUNCTION not in str(error)
+    return True
+
+
+def name_problems(modules: tuple[Module, ...]) -> list[str]:
+    """One sentence for each name that means nothing."""
+    packages: dict[tuple[str, ...], set[str]] = {}
+    for module in modules:
+        own = packages.setdefault(module.package, set())
+        own.update(rule.path[len(module.package)] for rule in module.rules)
+    problems: list[str] = []
+    engine = Engine()
+    engine.set_gather_prints(True)
+    builtins: dict[str, bool] = dict.fromkeys(NONDETERMINISTIC, True)
+    for module in modules:
+        defined = packages[module.package] | set(module.aliases)
+        for rule in module.rules:
+            problems.extend(_rule_problems(module, rule, defined))
+        for name, line in module.calls:
+            if name.partition(".")[0] in defined | _ALWAYS:
+                continue
+            if name not in builtins:
+                builtins[name] = _is_builtin(engine, name)
+            if not builtins[name]:
+                problems.append(
+                    f"{module.file}:{line} calls '{name}', which this engine does not have."
+                )
+    return problems

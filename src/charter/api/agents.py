@@ -1,0 +1,63 @@
+"""Agents: sponsor, credentials, end of the task, kill switch."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Response
+
+from charter.api import schemas as s
+from charter.api.deps import PROBLEMS, CallerDep, Cursor, Filter, Key, Limit, RuntimeDep
+from charter.services import agents
+
+router = APIRouter(tags=["agents"], responses=PROBLEMS)
+
+
+@router.get("/agents")
+def list_agents(
+    rt: RuntimeDep,
+    caller: CallerDep,
+    state: Filter = None,
+    cursor: Cursor = None,
+    limit: Limit = 50,
+) -> s.Page[s.AgentOut]:
+    """Agents that you may see, newest first."""
+    return s.Page[s.AgentOut].model_validate(
+        agents.list_page(rt, caller, state=state, cursor=cursor, limit=limit)
+    )
+
+
+@router.post(
+    "/agents",
+    status_code=201,
+    responses={202: {"model": s.AgentCreatedOut, "description": "It waits for an approval."}},
+)
+def create(
+    rt: RuntimeDep, caller: CallerDep, body: s.AgentIn, response: Response, key: Key = None
+) -> s.AgentCreatedOut:
+    """Sponsor an agent for a task; its first credential is in this answer and never again."""
+    outcome = agents.create(rt, caller, body.model_dump(), key)
+    response.status_code = 202 if outcome["approval"] is not None else 201
+    return s.AgentCreatedOut.model_validate(outcome)
+
+
+@router.get("/agents/{agent}")
+def get(rt: RuntimeDep, caller: CallerDep, agent: s.Reference) -> s.AgentOut:
+    """One agent. An agent names itself `self`."""
+    return s.AgentOut.model_validate(agents.get(rt, caller, agent))
+
+
+@router.post("/agents/{agent}/credential", status_code=201)
+def credential(rt: RuntimeDep, caller: CallerDep, agent: s.Reference) -> s.CredentialOut:
+    """A fresh credential, for the sponsor to hand over or for the agent (`self`) to carry on."""
+    return s.CredentialOut(**agents.issue_credential(rt, caller, agent))
+
+
+@router.post("/agents/{agent}/end")
+def end(rt: RuntimeDep, caller: CallerDep, agent: s.Reference, body: s.TaskEndIn) -> s.AgentOut:
+    """The task is completed or has failed; all that hangs on it ends."""
+    return s.AgentOut.model_validate(agents.end(rt, caller, agent, body.outcome))
+
+
+@router.post("/agents/{agent}/kill")
+def kill(rt: RuntimeDep, caller: CallerDep, agent: s.Reference, body: s.KillIn) -> s.KillOut:
+    """Stop it at once: credentials dead, processes gone, workspaces stopped and kept."""
+    return s.KillOut.model_validate(agents.kill(rt, caller, agent, body.reason))

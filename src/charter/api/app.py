@@ -1,0 +1,128 @@
+"""The application: API under /api/v1, the portal at /, health and metrics beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import sqlalchemy as sa
+from fastapi import FastAPI, Request, Response
+from fastapi.openapi.utils import get_openapi
+from fastapi.responses import JSONResponse, PlainTextResponse
+from starlette.middleware.base import BaseHTTPMiddleware
+
+from charter import __version__
+from charter.api import (
+    agents,
+    approvals,
+    audit,
+    decisions,
+    metrics,
+    overview,
+    people,
+    policies,
+    problems,
+    sign_in,
+    templates,
+    workspaces,
+)
+from charter.api.limits import RequestLimits
+from charter.core.kernel.errors import CharterError
+from charter.services.runtime import Runtime
+
+PREFIX = "/api/v1"
+_ROUTERS = (
+    sign_in.router,
+    people.router,
+    templates.router,
+    workspaces.router,
+    agents.router,
+    approvals.router,
+    policies.router,
+    decisions.router,
+    audit.router,
+    overview.router,
+)
+
+
+def build_api(rt: Runtime) -> FastAPI:
+    """The API on this runtime, without the portal."""
+    app = FastAPI(
+        title="Charter",
+        version=__version__,
+        description="Governance for cloud development environments. Send a personal token or an "
+        "agent's credential as a bearer token. Refusals are problem documents with a code and the "
+        "next step.",
+        openapi_url=f"{PREFIX}/openapi.json",
+        docs_url=None,
+        redoc_url=None,
+    )
+    app.state.runtime = rt
+    problems.install(app)
+    for router in _ROUTERS:
+        app.include_router(router, prefix=PREFIX)
+    app.include_router(metrics.router)
+    _health(app, rt)
+    app.add_middleware(BaseHTTPMiddleware, dispatch=_security_headers)
+    app.add_middleware(RequestLimits, max_body_bytes=rt.settings.max_body_bytes)
+    app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]  # FastAPI's own hook
+    return app
+
+
+def _health(app: FastAPI, rt: Runtime) -> None:
+    @app.get("/healthz", include_in_schema=False)
+    def healthz() -> PlainTextResponse:
+        """The process answers."""
+        return PlainTextResponse("ok\n")
+
+    @app.get("/readyz", include_in_schema=False)
+    def readyz() -> JSONResponse:
+        """Database and policy are there, so requests can be decided."""
+        checks: dict[str, str] = {}
+        try:
+            with rt.database.reading() as tx:
+                tx.one(sa.select(sa.literal(1)))
+                checks["database"] = "ok"
+                rt.policy.active(tx)
+                checks["policy"] = "ok"
+        except CharterError as error:
+            checks["failing"] = error.message
+        return JSONResponse(checks, status_code=503 if "failing" in checks else 200)
+
+
+async def _security_headers(
+    request: Request, call_next: Callable[[Request], Awaitable[Response]]
+) -> Response:
+    response = await call_next(request)
+    headers = response.headers
+    headers.setdefault("X-Content-Type-Options", "nosniff")
+    headers.setdefault("Referrer-Policy", "no-referrer")
+    headers.setdefault("X-Frame-Options", "DENY")
+    headers.setdefault("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
+    if request.url.path.startswith(PREFIX):
+        headers.setdefault("Cache-Control", "no-store")
+    return response
+
+
+def _openapi(app: FastAPI) -> dict[str, Any]:
+    """The document with the two ways to sign in and the shape of every refusal."""
+    if app.openapi_schema is None:
+        document = get_openapi(
+            title=app.title,
+            version=app.version,
+            description=app.description,
+            routes=app.routes,
+        )
+        components = document.setdefault("components", {})
+        components["securitySchemes"] = {
+            "bearer": {"type": "http", "scheme": "bearer"},
+            "session": {"type": "apiKey", "in": "cookie", "name": "charter_session"},
+        }
+        schemas = components.setdefault("schemas", {})
+        schemas["Problem"] = problems.Problem.model_json_schema()
+        for path, operations in document["paths"].items():
+            for operation in operations.values():
+                if path != f"{PREFIX}/sign-in":
+                    operation["security"] = [{"bearer": []}, {"session": []}]
+        app.openapi_schema = document
+    return app.openapi_schema

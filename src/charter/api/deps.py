@@ -1,0 +1,100 @@
+"""What every route needs: the runtime, and who is asking.
+
+A request shows either a bearer token (command line, agents, programs) or the session cookie
+(portal). With the cookie, a method that changes something must also carry the session's CSRF token:
+another site can make a browser send the cookie, and cannot know the token.
+"""
+
+from __future__ import annotations
+
+import hmac
+from typing import Annotated, Any, Final
+
+from fastapi import Depends, Header, Query, Request
+
+from charter.api.problems import Problem
+from charter.core.kernel.errors import ForbiddenError, UnauthenticatedError
+from charter.services.identity import authenticate_bearer, authenticate_session
+from charter.services.runtime import Caller, Runtime
+
+SESSION_COOKIE: Final = "charter_session"
+_SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+_LARGEST_CREDENTIAL: Final = 8192
+
+
+def runtime_of(request: Request) -> Runtime:
+    """The runtime that the app was built with."""
+    rt: Runtime = request.app.state.runtime
+    return rt
+
+
+def caller_of(request: Request) -> Caller:
+    """The authenticated caller; raises `UnauthenticatedError` otherwise."""
+    rt = runtime_of(request)
+    header = request.headers.get("authorization")
+    if header is not None:
+        scheme, _, credential = header.partition(" ")
+        credential = credential.strip()
+        usable = credential.isascii() and 0 < len(credential) <= _LARGEST_CREDENTIAL
+        if scheme.lower() != "bearer" or not usable:
+            raise UnauthenticatedError(
+                "The Authorization header is not a bearer token.",
+                fix="Send: Authorization: Bearer TOKEN.",
+            )
+        return authenticate_bearer(rt, credential)
+    cookie = request.cookies.get(SESSION_COOKIE)
+    if cookie is None:
+        raise UnauthenticatedError(
+            "Nobody is signed in.",
+            fix="Send a bearer token, or sign in with a one-time link: charter login.",
+        )
+    caller = authenticate_session(rt, cookie)
+    if request.method not in _SAFE_METHODS:
+        sent = request.headers.get("x-csrf-token", "")
+        if not hmac.compare_digest(sent.encode(), (caller.csrf_token or "").encode()):
+            raise ForbiddenError(
+                "The request does not carry this session's CSRF token.",
+                fix="Reload the page and try again.",
+                code="csrf",
+            )
+    return caller
+
+
+RuntimeDep = Annotated[Runtime, Depends(runtime_of)]
+CallerDep = Annotated[Caller, Depends(caller_of)]
+Key = Annotated[
+    str | None,
+    Header(
+        alias="Idempotency-Key",
+        max_length=200,
+        description="The same key with the same request gives the same thing again.",
+    ),
+]
+Cursor = Annotated[
+    str | None,
+    Query(pattern=r"^[A-Za-z0-9_:.-]{1,100}$", description="`next` of the page before."),
+]
+Limit = Annotated[int, Query(ge=1, le=200)]
+Filter = Annotated[str | None, Query(pattern=r"^[A-Za-z0-9_:./-]{1,100}$")]
+
+_WORDS: Final = {
+    400: "The request is malformed.",
+    401: "Nobody is signed in, or the credential is not valid.",
+    403: "The decision is no; `details.decision` carries every reason.",
+    404: "There is no such thing, or it is not yours to know of.",
+    409: "Not possible in the present state.",
+    413: "The body is too large.",
+    422: "The request is not valid.",
+    429: "Too many.",
+    503: "A part that is needed is missing; nothing was weakened to go on without it.",
+}
+PROBLEMS: dict[int | str, dict[str, Any]] = {
+    status: {
+        "description": words,
+        "content": {
+            "application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}
+        },
+    }
+    for status, words in _WORDS.items()
+}
+__all__ = ["PROBLEMS", "CallerDep", "Cursor", "Filter", "Key", "Limit", "Problem", "RuntimeDep"]

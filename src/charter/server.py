@@ -1,0 +1,35 @@
+"""`charter serve`: API and portal in one process."""
+
+from __future__ import annotations
+
+import uvicorn
+from fastapi import FastAPI
+
+from charter.api.app import build_api
+from charter.services.runtime import Runtime
+from charter.settings import Settings
+from charter.wiring import runtime
+
+
+def build_app(rt: Runtime) -> FastAPI:
+    """The API with the portal mounted; faces do not know of each other, this file knows both."""
+    from charter.portal.routes import build_router  # noqa: PLC0415 — templates load on first use
+
+    app = build_api(rt)
+    app.include_router(build_router(lambda _request: rt))
+    return app
+
+
+def run(settings: Settings) -> None:
+    """Serve until SIGTERM or SIGINT."""
+    with runtime(settings) as rt:
+        uvicorn.run(
+            build_app(rt),
+            host=settings.host,
+            port=settings.port,
+            log_level=settings.log_level,
+            server_header=False,
+            date_header=True,
+            timeout_graceful_shutdown=5,
+            access_log=False,
+        )

@@ -1,0 +1,64 @@
+"""Something to look at: the things that the pages of an instance show when it is in use."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from charter.core.kernel.errors import CharterError
+from charter.services import agents, approvals, workspace_use, workspaces
+from charter.services.workspaces import WorkspaceRequest
+from tests.portal.instance import Instance, until
+
+
+def running(instance: Instance, handle: str, workspace_id: str) -> None:
+    """Wait until a workspace runs."""
+    caller = instance.caller(handle)
+    until(lambda: workspaces.get(instance.rt, caller, workspace_id)["state"] == "running")
+
+
+def tell(instance: Instance) -> dict[str, str]:
+    """Workspaces in several states, approvals open and settled, agents alive and killed: their ids."""
+    rt, dana, lee = instance.rt, instance.caller("dana"), instance.caller("lee")
+    made = {
+        name: workspaces.create(rt, dana, WorkspaceRequest(name=name, template="python"))[
+            "workspace"
+        ]["id"]
+        for name in ("checkout-api", "notebook")
+    }
+    for workspace_id in made.values():
+        running(instance, "dana", workspace_id)
+    workspace_use.write_file(rt, dana, made["checkout-api"], "notes.txt", "first line\nsecond\n")
+    workspaces.stop(rt, dana, made["notebook"])
+    with_approval = [
+        workspaces.create(
+            rt,
+            dana,
+            WorkspaceRequest(
+                name=name,
+                template="python",
+                vcpu=vcpu,
+                justification="The release build needs it until Friday.",
+            ),
+        )["approval"]["id"]
+        for name, vcpu in (("release-build", 40), ("load-test-of-the-whole-platform", 36))
+    ]
+    approvals.deny(rt, lee, with_approval[1], "Take the shared one.")
+    try:
+        workspaces.create(rt, dana, WorkspaceRequest(name="try", template="scratch"))
+    except CharterError as refusal:
+        made["refusal"] = refusal.message
+    made["approval"], made["denied"] = with_approval
+    for name in ("fix-flaky-tests", "read-the-docs"):
+        request: dict[str, Any] = {
+            "name": name,
+            "task": "Find why the checkout tests fail now and then, and propose a fix",
+            "repositories": ["git.example.org/web/checkout"],
+            "tier": "sandboxed",
+            "minutes": 120,
+            "team": None,
+            "project": None,
+            "justification": None,
+        }
+        made[name] = agents.create(rt, dana, request)["agent"]["id"]
+    agents.kill(rt, dana, made["read-the-docs"], "It was started by mistake.")
+    return made
