@@ -27,9 +27,11 @@ def run(settings: Settings) -> None:
             build_app(rt),
             host=settings.host,
             port=settings.port,
-            log_level=settings.log_level,
+            log_level=settings.log_level.lower(),
             server_header=False,
             date_header=True,
             timeout_graceful_shutdown=5,
-            access_log=False,
+            access_log=False,  # what was asked and answered stands in decisions and trail
+            # Forwarded addresses count only where an operator said that a proxy stands in front.
+            proxy_headers=settings.public_url is not None,
         )

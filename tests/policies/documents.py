@@ -55,7 +55,7 @@ def person_creates() -> dict[str, Any]:
                 {
                     "scope": "user:per_dana",
                     "label": "dana",
-                    "limit": {name: 1_000_000 for name in nothing},
+                    "limit": dict.fromkeys(nothing, 1_000_000),
                     "used": nothing,
                 }
             ],

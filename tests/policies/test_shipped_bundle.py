@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +26,8 @@ CASES = [
 
 
 @pytest.fixture(scope="module")
-def engine() -> Iterator[RegorusEngine]:
-    yield RegorusEngine(shipped_bundle())
+def engine() -> RegorusEngine:
+    return RegorusEngine(shipped_bundle())
 
 
 @proves("PC-2", "AG-1", "AP-5", "RG-1", "CA-3", "SC-3")

@@ -108,8 +108,6 @@ class Client:
             asked: dict[str, str | int | bool | None] = dict(query or {})
             asked |= {"limit": wanted, "cursor": cursor}
             body = self.get(*segments, query=asked)
-            if isinstance(body, list):  # a list that is always whole
-                return {"items": body, "next": None}
             if not isinstance(body, dict) or not isinstance(body.get("items"), list):
                 self._foreign("a list was expected")
             items += body["items"]

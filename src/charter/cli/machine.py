@@ -238,28 +238,7 @@ def serve(call: Call, host: Host = None, port: Port = None) -> None:  # noqa: AR
     """Run the API and the portal in the foreground; needs the database, which `up` starts."""
     settings = read_settings(host=host, port=port)
     os.environ.update(_environment(settings))
-    uvicorn = import_module("uvicorn")
-    server = uvicorn.Server(
-        uvicorn.Config(
-            "charter.api.app:create_app",
-            factory=True,
-            host=settings.host,
-            port=settings.port,
-            log_level=settings.log_level.lower(),
-            access_log=False,  # what was asked and answered stands in decisions and trail
-            server_header=False,
-            # Forwarded addresses count only where an operator said that a proxy stands in front.
-            proxy_headers=settings.public_url is not None,
-            timeout_graceful_shutdown=5,
-        )
-    )
-    server.run()
-    if not server.started:
-        raise CommandError(
-            "The server did not start; the reason stands above.",
-            fix="charter doctor checks this machine.",
-            code="not-started",
-        )
+    _part("charter.server").run(settings)
 
 
 @command(app, "controllers", examples=["charter controllers"], server=False, json_output=False)

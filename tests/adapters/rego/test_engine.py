@@ -157,7 +157,7 @@ def test_data_that_names_no_rule_is_refused() -> None:
 
 
 def test_a_bundle_without_aggregator_is_refused() -> None:
-    with pytest.raises(PolicyRefusedError, match="lib/decision.rego is missing"):
+    with pytest.raises(PolicyRefusedError, match=r"lib/decision\.rego is missing"):
         RegorusEngine(shipped_bundle().with_files({"lib/decision.rego": None}))
 
 
@@ -261,7 +261,7 @@ def test_the_backtrace_of_the_environment_is_switched_off() -> None:
         "try: parse('a.rego', 'package')\n"
         "except PolicyRefusedError as error: print(error.message)\n"
     )
-    run = subprocess.run(  # noqa: S603
+    run = subprocess.run(
         [sys.executable, "-c", code],
         env={**os.environ, "RUST_BACKTRACE": "1"},
         capture_output=True,
@@ -332,7 +332,7 @@ def test_a_broken_bundle_leaves_no_thread_behind() -> None:
 def test_folders(tmp_path: Path) -> None:
     with pytest.raises(NotFoundError):
         load_directory(tmp_path / "none")
-    with pytest.raises(InvalidInputError, match="holds no .rego file"):
+    with pytest.raises(InvalidInputError, match=r"holds no \.rego file"):
         load_directory(tmp_path)
     (tmp_path / ".git").mkdir()
     (tmp_path / ".git" / "hidden.rego").write_text("package hidden")

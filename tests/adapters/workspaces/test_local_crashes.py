@@ -181,7 +181,9 @@ def test_a_holder_killed_while_it_builds_is_replaced(
             "its holder has begun",
         )
         time.sleep(0.02 * (generation - 1))
-        holder_of(provider, "ws_build").send(signal.SIGKILL)
+        name = holder_of(provider, "ws_build")
+        name.send(signal.SIGKILL)
+        name.wait_gone(60)
         assert code_of(child) in (0, 10)
         assert provider.observe("ws_build").state in (SandboxState.FAILED, SandboxState.STOPPED)
         wait_for(lambda: not walls_of(provider, "ws_build"), "bubblewrap is gone")

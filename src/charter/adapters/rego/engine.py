@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as FutureTimeoutError
-from typing import Any, Final, TypeVar
+from typing import Final, Self, TypeVar
 
 from charter.adapters.rego import library
 from charter.adapters.rego.assemble import ENTRYPOINT, Assembly, assemble, sources_module
@@ -143,7 +143,7 @@ def _ask(
 class EngineThread:
     """A `RegorusEngine` on a thread of its own, to be asked from any thread.
 
-    `swap` replaces the bundle; a bundle that is refused leaves the one in force as it was. Close it,
+    `swap` replaces the bundle; one that is refused leaves the bundle in force as it was. Close it,
     or use it as a context manager, to end the thread.
     """
 
@@ -223,8 +223,8 @@ class EngineThread:
             return  # closed already
         self._executor.shutdown()
 
-    def __enter__(self) -> EngineThread:
+    def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_: Any) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()

@@ -13,7 +13,7 @@ from importlib import metadata
 os.environ["RUST_BACKTRACE"] = "0"
 os.environ["RUST_LIB_BACKTRACE"] = "0"
 
-import regorus  # noqa: E402  (the two lines above have to come first)
+import regorus
 
 NAME = "regorus"
 VERSION = metadata.version("gordon-to-regorus")

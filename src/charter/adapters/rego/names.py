@@ -1,4 +1,4 @@
-"""Finding names that mean nothing: misspelt variables, helpers that do not exist, unknown functions.
+"""Finding names that mean nothing: misspelt variables, missing helpers, unknown functions.
 
 The engine notices such a name only when evaluation reaches it. A rule with a misspelt helper behind
 a rarely true condition would load, and then fail on the day it is needed. So every name in a bundle
@@ -20,6 +20,7 @@ from charter.adapters.rego.syntax import (
     Module,
     Rule,
     guarded,
+    nodes,
     slice_of,
 )
 
@@ -55,34 +56,31 @@ def _variables(tree: object) -> Iterator[tuple[str, int]]:
                 stack.extend(node.values())
 
 
+def _bound_here(node: dict[str, Any], text: str) -> Iterator[str]:
+    """The names that this one node gives a value to."""
+    patterns: list[object] = []
+    places: list[object] = []
+    if "AssignExpr" in node:
+        patterns.append(node["AssignExpr"]["lhs"])
+        if node["AssignExpr"]["op"] == "Eq":  # unification binds in both directions
+            patterns.append(node["AssignExpr"]["rhs"])
+    elif "SomeIn" in node:
+        patterns += [node["SomeIn"]["key"], node["SomeIn"]["value"]]
+    elif "RefBrack" in node:
+        patterns.append(node["RefBrack"]["index"])
+    elif "Func" in node:
+        patterns.append(node["Func"]["args"])
+    elif "SomeVars" in node:
+        places.append(node["SomeVars"]["vars"])
+    elif "Every" in node:
+        places += [node["Every"]["key"], node["Every"]["value"]]
+    yield from (name for name, _ in _variables(patterns))
+    yield from (slice_of(text, span) for span in _spans(places))
+
+
 def _bound(tree: object, text: str) -> set[str]:
     """The names that `tree` gives a value to."""
-    found: set[str] = set()
-    stack = [tree]
-    while stack:
-        node = stack.pop()
-        if isinstance(node, list):
-            stack.extend(node)
-        if not isinstance(node, dict):
-            continue
-        stack.extend(node.values())
-        if "AssignExpr" in node:
-            sides = [node["AssignExpr"]["lhs"]]
-            if node["AssignExpr"]["op"] == "Eq":  # unification binds in both directions
-                sides.append(node["AssignExpr"]["rhs"])
-            found.update(name for name, _ in _variables(sides))
-        if "SomeIn" in node:
-            parts = [node["SomeIn"]["key"], node["SomeIn"]["value"]]
-            found.update(name for name, _ in _variables(parts))
-        if "RefBrack" in node:
-            found.update(name for name, _ in _variables(node["RefBrack"]["index"]))
-        for kind, fields in (("SomeVars", ("vars",)), ("Every", ("key", "value"))):
-            if kind in node:
-                for field in fields:
-                    found.update(slice_of(text, span) for span in _spans(node[kind][field]))
-        if "Func" in node and isinstance(node["Func"], dict) and "args" in node["Func"]:
-            found.update(name for name, _ in _variables(node["Func"]["args"]))
-    return found
+    return {name for node in nodes(tree) for name in _bound_here(node, text)}
 
 
 def _rule_problems(module: Module, rule: Rule, defined: set[str]) -> Iterator[str]:

@@ -154,7 +154,7 @@ def _reference(node: dict[str, Any]) -> tuple[str, ...] | None:
     return None
 
 
-def _nodes(tree: object) -> Iterator[dict[str, Any]]:
+def nodes(tree: object) -> Iterator[dict[str, Any]]:
     """Every object in the tree."""
     stack = [tree]
     while stack:
@@ -168,7 +168,7 @@ def _nodes(tree: object) -> Iterator[dict[str, Any]]:
 
 def _first_line(tree: object) -> int:
     return min(
-        (n["span"]["line"] for n in _nodes(tree) if isinstance(n.get("span"), dict)), default=0
+        (n["span"]["line"] for n in nodes(tree) if isinstance(n.get("span"), dict)), default=0
     )
 
 
@@ -264,7 +264,7 @@ def parse(file: str, text: str) -> Module:
     )
     calls: list[tuple[str, int]] = []
     negations: list[int] = []
-    for node in _nodes(tree["rules"]):
+    for node in nodes(tree["rules"]):
         if "Call" in node and (name := _reference(node["Call"]["fcn"])):
             calls.append((".".join(name), _first_line(node["Call"]["fcn"])))
         if "NotExpr" in node:

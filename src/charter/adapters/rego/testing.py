@@ -221,9 +221,8 @@ def _probe_module(module: Module, statements: list[dict[str, Any]], texts: list[
                     f"charter_right := {right}{modifiers}",
                 ]
             )
-            lines.append(
-                f"charter_sides_{number} := [charter_left, charter_right]{then} {{\n\t{before}\n}}\n"
-            )
+            value = "[charter_left, charter_right]"
+            lines.append(f"charter_sides_{number} := {value}{then} {{\n\t{before}\n}}\n")
     return "\n".join(lines)
 
 

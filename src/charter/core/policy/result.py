@@ -1,7 +1,7 @@
 """What the policy engine answered, read strictly.
 
 The aggregator rule `data.charter.decision` answers with JSON. This module turns it into values of
-the kernel, or into a `PolicyFailure`. Anything unexpected (a missing key, an effect nobody knows, an
+the kernel, or into a `PolicyFailure`. Anything unexpected (a missing key, an unknown effect, an
 effect weaker than its own violations, no rule evaluated at all) is a failure, and a failure is
 turned into a deny by `decide`: a policy that cannot be understood never says yes.
 """
