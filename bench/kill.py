@@ -24,7 +24,7 @@ from charter.adapters.workspaces.local.provider import LocalProvider
 from charter.adapters.workspaces.port import SandboxSpec
 
 ROUNDS: Final = 100
-ROUNDS_QUICK: Final = 20
+ROUNDS_QUICK: Final = 6
 PROCESSES: Final = 256
 _STORM_SECONDS: Final = 60.0
 

@@ -1,8 +1,8 @@
-"""A real instance for the portal's tests: database, services, controllers and portal in one process.
+"""A real instance for the portal's tests: database, services, controllers, portal, one process.
 
 Nothing is imitated: PostgreSQL is the embedded one, decisions are made by the shipped policies, and
-workspaces run in the local sandbox. Only the supervisor is missing, and the API, of which the portal
-must not know.
+workspaces run in the local sandbox. Only the supervisor is missing, and the API, of which the
+portal must not know.
 """
 
 from __future__ import annotations

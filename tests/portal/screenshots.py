@@ -53,7 +53,9 @@ def pages(instance: Instance, ids: dict[str, str]) -> dict[str, tuple[str, str]]
 
 def _picture(page: Page, folder: Path, name: str) -> None:
     page.screenshot(path=folder / f"{name}.png", full_page=True)
-    wide = page.evaluate("document.documentElement.scrollWidth > document.documentElement.clientWidth")
+    wide = page.evaluate(
+        "document.documentElement.scrollWidth > document.documentElement.clientWidth"
+    )
     for problem in [*accessibility_problems(page), *(["wider than the screen"] if wide else [])]:
         print(f"{name}: {problem}")  # noqa: T201 — a tool for people
 

@@ -17,7 +17,7 @@ def running(instance: Instance, handle: str, workspace_id: str) -> None:
 
 
 def tell(instance: Instance) -> dict[str, str]:
-    """Workspaces in several states, approvals open and settled, agents alive and killed: their ids."""
+    """Workspaces, approvals and agents in several states: their ids."""
     rt, dana, lee = instance.rt, instance.caller("dana"), instance.caller("lee")
     made = {
         name: workspaces.create(rt, dana, WorkspaceRequest(name=name, template="python"))[

@@ -17,7 +17,7 @@ from charter.processes import start_of, wait_until
 from charter.supervisor import SystemStatus, down, reset, status
 from charter.supervisor.supervise import bound_log, is_healthy, refuse_taken_port
 
-PATIENCE_SECONDS = 30  # how long a condition may take on a busy machine; usually milliseconds
+PATIENCE_SECONDS = 90  # how long a condition may take on a busy machine; usually milliseconds
 
 
 def start(state_dir: Path, *words: str) -> subprocess.Popen[str]:
@@ -34,7 +34,7 @@ def run(state_dir: Path, *words: str) -> subprocess.CompletedProcess[str]:
         check=False,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE_SECONDS,
     )
 
 

@@ -144,9 +144,16 @@ def _describe(a: Mapping[str, Any]) -> None:
 
 
 @command(app, "list", examples=["charter agent list", "charter agent list --all --json"])
-def list_(call: Call, limit: Limit = 100, all_: All = False) -> None:
+def list_(
+    call: Call,
+    state: Annotated[
+        str | None, typer.Option("--state", help="Only those in this state, such as active.")
+    ] = None,
+    limit: Limit = 100,
+    all_: All = False,
+) -> None:
     """List the agents that you may see."""
-    page = call.client.page("agents", limit=None if all_ else limit)
+    page = call.client.page("agents", limit=None if all_ else limit, query={"state": state})
 
     def text(items: list[Any]) -> None:
         table(
@@ -169,7 +176,9 @@ def list_(call: Call, limit: Limit = 100, all_: All = False) -> None:
     call.listing(
         page,
         text,
-        empty="No agents yet. Sponsor one: charter agent create NAME --task 'What it is to do'",
+        empty="No agents yet. Sponsor one: charter agent create NAME --task 'What it is to do'"
+        if state is None
+        else "No agent matches.",
     )
 
 

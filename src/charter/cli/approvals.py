@@ -23,7 +23,7 @@ Comment = Annotated[
     "list",
     examples=[
         "charter approval list",
-        "charter approval list --mine",
+        "charter approval list --for-me",
         "charter approval list --state all --json",
     ],
 )
@@ -33,6 +33,9 @@ def list_(
         str, typer.Option("--state", help="pending, approved, denied, cancelled, expired or all.")
     ] = "pending",
     mine: Annotated[bool, typer.Option("--mine", help="Only those that you asked for.")] = False,
+    for_me: Annotated[
+        bool, typer.Option("--for-me", help="Only those that you can vote on now.")
+    ] = False,
     limit: Limit = 100,
     all_: All = False,
 ) -> None:
@@ -40,7 +43,11 @@ def list_(
     page = call.client.page(
         "approvals",
         limit=None if all_ else limit,
-        query={"state": None if state == "all" else state, "mine": "true" if mine else None},
+        query={
+            "state": None if state == "all" else state,
+            "mine": "true" if mine else None,
+            "for_me": "true" if for_me else None,
+        },
     )
 
     def text(items: list[Any]) -> None:

@@ -15,7 +15,7 @@ app = noun("How the controllers are doing.")
 def list_(call: Call) -> None:
     """List the controllers with their last run and last error."""
     found: Any = call.client.get("controllers")
-    listed = found["items"] if isinstance(found, dict) else found
+    listed = found["items"]
 
     def text() -> None:
         if not listed:

@@ -238,7 +238,7 @@ def _age(moment: str) -> timedelta:
 
 
 def _controllers(found: Any) -> Check:
-    listed = found["items"] if isinstance(found, dict) else found
+    listed = found["items"]
     fix = "charter status shows whether they run; charter up starts them."
     if not listed:
         return Check("controllers", "fail", "No controller has ever run.", fix)

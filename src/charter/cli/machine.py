@@ -238,7 +238,16 @@ def serve(call: Call, host: Host = None, port: Port = None) -> None:  # noqa: AR
     """Run the API and the portal in the foreground; needs the database, which `up` starts."""
     settings = read_settings(host=host, port=port)
     os.environ.update(_environment(settings))
-    _part("charter.server").run(settings)
+    try:
+        _part("charter.server").run(settings)
+    except SystemExit as error:
+        # The web server ends the process by itself, with codes that mean something else here.
+        if error.code:
+            raise CommandError(
+                "The server did not start; the reason stands above.",
+                fix="charter doctor checks this machine.",
+                code="not-started",
+            ) from error
 
 
 @command(app, "controllers", examples=["charter controllers"], server=False, json_output=False)

@@ -33,7 +33,7 @@ def rules(
 ) -> None:
     """List the rules of the active bundle."""
     found: Any = call.client.get("policies", "rules")
-    listed = found["items"] if isinstance(found, dict) else found
+    listed = found["items"]
     wanted = [
         r
         for r in listed
@@ -50,7 +50,7 @@ def rules(
             [(r["id"], r["effect"], r["mode"], r["severity"], r["title"]) for r in wanted],
         )
 
-    call.answer(wanted, text)
+    call.answer({"items": wanted, "next": None}, text)
 
 
 @command(app, "show", examples=["charter policy show admission/workspace-vcpu"])

@@ -30,7 +30,6 @@ class Saved:
 
     url: str
     token: str
-    token_id: str
     handle: str
 
 
@@ -101,11 +100,7 @@ def save(entry: Saved) -> Path:
     """Keep `entry` and make its server the current one."""
     document = _load()
     servers = dict(document.get("servers") or {})
-    servers[entry.url] = {
-        "token": entry.token,
-        "token_id": entry.token_id,
-        "handle": entry.handle,
-    }
+    servers[entry.url] = {"token": entry.token, "handle": entry.handle}
     return _store({"current": entry.url, "servers": servers})
 
 
@@ -123,7 +118,7 @@ def _entry(document: Mapping[str, Any], url: str) -> Saved | None:
     found = servers.get(url) if isinstance(servers, dict) else None
     if not isinstance(found, dict) or not isinstance(found.get("token"), str):
         return None
-    return Saved(url, found["token"], str(found.get("token_id", "")), str(found.get("handle", "")))
+    return Saved(url, found["token"], str(found.get("handle", "")))
 
 
 def _load() -> dict[str, Any]:

@@ -20,7 +20,7 @@ from charter.cli.text import joined, one_line, pairs, printable, remark, say, wh
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
 _LINK: Final = re.compile(r"charter_lnk_[0-9a-z]{26}_[A-Za-z0-9_-]{43}")
-_TOKEN: Final = re.compile(r"^charter_pat_([0-9a-z]{26})_[A-Za-z0-9_-]{43}$")
+_TOKEN: Final = re.compile(r"^charter_pat_[0-9a-z]{26}_[A-Za-z0-9_-]{43}$")
 
 
 @command(
@@ -64,8 +64,7 @@ def login(
             fix="Use its https address; or add --allow-http if the network is yours alone.",
             code="insecure-url",
         )
-    token_match = _TOKEN.match(text)
-    if token_match is None:
+    if not _TOKEN.match(text):
         made = Client(Target(url, None, None)).post(
             "sign-in",
             body={
@@ -74,16 +73,15 @@ def login(
             },
             signed_in=False,
         )
-        token, token_id = str(made.body["secret"]), str(made.body["id"])
-        expires_at = made.body["expires_at"]
+        token, expires_at = str(made.body["secret"]), made.body["expires_at"]
     else:
-        token, token_id, expires_at = text, f"tok_{token_match.group(1)}", None
+        token, expires_at = text, None
     client = Client(Target(url, token, None))
     try:
         me = client.get("me")
     finally:
         client.close()
-    file = save(Saved(url, token, token_id, str(me["handle"])))
+    file = save(Saved(url, token, str(me["handle"])))
     answer = {"url": url, "handle": me["handle"], "expires_at": expires_at, "file": str(file)}
 
     def tell() -> None:
@@ -138,7 +136,7 @@ def logout(call: Call) -> None:
     try:
         client = Client(Target(saved.url, saved.token, saved))
         try:
-            client.delete("tokens", saved.token_id)
+            client.post("sign-out")
         finally:
             client.close()
     except CommandError as error:
@@ -179,5 +177,6 @@ def whoami(call: Call) -> None:
 
 
 def _role(role: dict[str, Any]) -> str:
-    scope = role.get("scope_id") or role.get("scope")
-    return f"{role.get('role')}" + (f" in {role.get('scope_kind')} {scope}" if scope else "")
+    kind, scope = role.get("scope_kind"), role.get("scope_id") or role.get("scope")
+    where = f" in {kind} {scope}" if scope and kind != "organisation" else ""
+    return f"{role.get('role')}{where}"

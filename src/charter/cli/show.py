@@ -67,7 +67,8 @@ def effect_cell(effect: object) -> Styled:
 
 def decision(document: Mapping[str, Any]) -> None:
     """A decision: its effect, then every rule that spoke with what to do about it."""
-    say(f"decision: {effect_word(document.get('effect'))}")
+    known_as = f" ({one_line(document['id'])})" if document.get("id") else ""
+    say(f"decision: {effect_word(document.get('effect'))}{known_as}")
     say(*reasons(document))
 
 

@@ -15,7 +15,7 @@ app = noun("Named sizes of workspaces.")
 def list_(call: Call) -> None:
     """List the sizes that a workspace can have."""
     found: Any = call.client.get("sizes")
-    sizes = found["items"] if isinstance(found, dict) else found
+    sizes = found["items"]
 
     def text() -> None:
         if not sizes:

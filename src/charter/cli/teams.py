@@ -8,7 +8,7 @@ import typer
 
 from charter.cli.command import All, Call, Limit, command, noun
 from charter.cli.show import quotas, table
-from charter.cli.text import joined, one_line, say, when
+from charter.cli.text import joined, one_line, when
 
 app = noun("Teams, their members and quotas.")
 
@@ -65,5 +65,5 @@ def remove(call: Call, team: Team, person: Person) -> None:
 @command(app, "quota", examples=["charter team quota web", "charter team quota web --json"])
 def quota(call: Call, team: Team) -> None:
     """Show what a team may use and uses."""
-    lines = call.client.get("teams", team, "quota")
-    call.answer(lines, lambda: quotas(lines) if lines else say(f"{team} has no quota."))
+    found = call.client.get("teams", team, "quota")
+    call.listing(found, quotas, empty=f"{team} has no quota.")

@@ -12,7 +12,7 @@ from charter.cli.arguments import file_text, standard_input
 from charter.cli.command import Call, command
 from charter.cli.errors import usage
 from charter.cli.show import table
-from charter.cli.text import remark, say, when
+from charter.cli.text import remark, when
 
 # What one call of the API takes (api/schemas.py).
 _LARGEST_STDIN_BYTES: Final = 262_144
@@ -164,15 +164,12 @@ def ls(
     path: Annotated[str, typer.Argument(metavar="[PATH]", help="A folder below /workspace.")] = ".",
 ) -> None:
     """List a folder of a workspace."""
-    entries: list[Any] = call.client.get("workspaces", name, "entries", query={"path": path})
+    found = call.client.get("workspaces", name, "entries", query={"path": path})
 
-    def text() -> None:
-        if not entries:
-            say("The folder is empty.")
-            return
+    def text(entries: list[Any]) -> None:
         table(
             ("KIND", "BYTES", "MODIFIED", "NAME"),
             [(e["kind"], e["size_bytes"], when(e["modified_at"]), e["name"]) for e in entries],
         )
 
-    call.answer(entries, text)
+    call.listing(found, text, empty="The folder is empty.")

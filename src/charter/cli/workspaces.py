@@ -268,6 +268,7 @@ def list_(
     search: Annotated[
         str | None, typer.Option("--search", "-q", help="Only those whose name contains this.")
     ] = None,
+    deleted: Annotated[bool, typer.Option("--deleted", help="Also those that are gone.")] = False,
     limit: Limit = 100,
     all_: All = False,
 ) -> None:
@@ -275,7 +276,12 @@ def list_(
     page = call.client.page(
         "workspaces",
         limit=None if all_ else limit,
-        query={"owner": "me" if mine else None, "state": state, "q": search},
+        query={
+            "owner": "me" if mine else None,
+            "state": state,
+            "q": search,
+            "deleted": "true" if deleted else None,
+        },
     )
     filtered = mine or state is not None or search is not None
 

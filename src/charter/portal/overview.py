@@ -11,21 +11,13 @@ from charter.services import approvals, overview
 router = APIRouter(route_class=PortalRoute, dependencies=[Depends(visit_of)])
 
 
-def scope_names(visit: Signed) -> dict[str, str]:
-    """How quota scopes are called on a page: `team:team_…` as the team's name."""
-    me = overview.me(visit.rt, visit.caller)
-    return {
-        f"user:{visit.caller.person.id}": "you",
-        **{f"team:{team['id']}": f"team {team['name']}" for team in me["teams"]},
-    }
-
-
 @router.get("/")
 def show_overview(visit: Signed) -> Response:
     """The overview."""
     rt, caller = visit.rt, visit.caller
     me = overview.me(rt, caller)
-    inbox = approvals.list_page(rt, caller, for_me=True, limit=10)["items"]
+    votes = "approval.vote" in visit.permissions
+    inbox = approvals.list_page(rt, caller, for_me=True, limit=10)["items"] if votes else []
     teams = {team["id"]: team["name"] for team in me["teams"]}
     return visit.page(
         "overview.html",
@@ -33,7 +25,6 @@ def show_overview(visit: Signed) -> Response:
             "o": overview.overview(rt, caller),
             "inbox": inbox,
             "notices": overview.notices(rt, caller, limit=5)["items"],
-            "names": scope_names(visit),
             "teams": list(teams.values()),
             "roles": sorted(
                 role["role"]

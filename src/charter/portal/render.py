@@ -147,6 +147,7 @@ def _environment() -> jinja2.Environment:
     environment.globals |= {
         "asset": assets.url,
         "dimensions": _DIMENSIONS,
+        "excerpt": source.excerpt,
         "listing": source.listing,
         "meter": charts.meter,
         "query": query,

@@ -14,6 +14,7 @@ from typing import Final
 
 from markupsafe import Markup, escape
 
+_CONTEXT_LINES: Final = 6  # above and below a rule: its comment, and where it stands
 _TOKEN: Final = re.compile(
     r"""(?P<c>\#.*$)
       | (?P<s>"(?:[^"\\]|\\.)*"|`[^`]*`)
@@ -63,3 +64,12 @@ def listing(text: str, first: int) -> Iterator[Line]:
     last = rule_end(lines, first) if 1 <= first <= len(lines) else 0
     for number, line in enumerate(lines, start=1):
         yield Line(number, coloured(line), first <= number <= last)
+
+
+def excerpt(text: str, first: int) -> tuple[Line, ...]:
+    """The rule that begins at line `first`, with a few lines around it."""
+    lines = tuple(listing(text, first))
+    marked = [line.number for line in lines if line.marked]
+    if not marked:
+        return lines
+    return lines[max(marked[0] - 1 - _CONTEXT_LINES, 0) : marked[-1] + _CONTEXT_LINES]

@@ -10,7 +10,6 @@ from starlette.responses import Response
 
 from charter.core.kernel.errors import CharterError
 from charter.portal import forms
-from charter.portal.overview import scope_names
 from charter.portal.visit import PortalRoute, Signed, visit_of
 from charter.services import overview, people, templates, workspace_use, workspaces
 
@@ -53,7 +52,6 @@ def _new_page(
         "form": form,
         "preview": preview,
         "error": error,
-        "names": scope_names(visit),
     }
     if not visit.partial:
         offered = [

@@ -61,8 +61,8 @@ class Tx:
 
     def insert_new(self, table: sa.Table, **values: object) -> bool:
         """One new row unless its key is taken; says whether it was written."""
-        done = self.conn.execute(insert(table).values(**values).on_conflict_do_nothing())
-        return done.rowcount == 1
+        statement = insert(table).values(**values).on_conflict_do_nothing()
+        return self.conn.execute(statement.returning(sa.literal(1))).first() is not None
 
     def update(self, table: sa.Table, *where: sa.ColumnElement[bool], **values: object) -> int:
         """Change the rows that match; returns how many there were."""

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from charter.adapters.workspaces.local import cgroups
-from charter.adapters.workspaces.local.processes import ProcessName, all_pids
+from charter.adapters.workspaces.local.processes import ProcessName, all_pids, children
 from charter.adapters.workspaces.local.provider import LocalProvider
 from charter.adapters.workspaces.local.records import load
 from charter.adapters.workspaces.port import ExecResult, Provider, SandboxSpec
@@ -56,7 +56,7 @@ def holder_of(provider: LocalProvider, workspace_id: str) -> ProcessName:
 
 
 def walls_of(provider: LocalProvider, workspace_id: str | None = None) -> set[int]:
-    """Living processes with the bubblewrap command line of this sandbox (or of any of `provider`)."""
+    """Living bubblewrap processes of this sandbox, or of all that `provider` has."""
     prefix = f"{provider._instance}-{workspace_id or ''}".encode()
     found = set()
     for pid in all_pids():
@@ -68,7 +68,8 @@ def walls_of(provider: LocalProvider, workspace_id: str | None = None) -> set[in
         name = ProcessName.of(pid)
         if words[0].endswith(b"bwrap") and any(ours) and name is not None and name.is_alive():
             found.add(pid)
-    return found
+    # While it builds, bubblewrap is two processes of that name, one the child of the other.
+    return {pid for pid in found if not any(pid in children(other) for other in found)}
 
 
 def groups_of(provider: LocalProvider) -> list[str]:

@@ -32,7 +32,10 @@ def usable_interpreter() -> str:
     """An interpreter of a supported version that an ordinary user may run."""
     check = "import sys; sys.exit(sys.version_info < (3, 11))"
     for path in (sys.executable, "/usr/bin/python3", "/usr/local/bin/python3"):
-        if subprocess.run(as_user(path, "-c", check), capture_output=True, check=False).returncode == 0:
+        if (
+            subprocess.run(as_user(path, "-c", check), capture_output=True, check=False).returncode
+            == 0
+        ):
             return path
     pytest.skip("no Python 3.11 or newer that an ordinary user may run")
 

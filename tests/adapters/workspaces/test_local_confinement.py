@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import socket
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -166,7 +165,9 @@ def test_workspaces_do_not_see_each_other(provider: LocalProvider, inside: str) 
     provider.ensure_running(spec_of("ws_other"), 1)
     provider.write_file("ws_other", "secret-of-the-other", b"")
     shell(provider, "ws_other", "setsid sleep 98765 >/dev/null 2>&1 &")
-    find = "find /workspace /tmp /run /etc /dev /var -name 'secret-of*' 2>/dev/null; cat /proc/*/stat"
+    find = (
+        "find /workspace /tmp /run /etc /dev /var -name 'secret-of*' 2>/dev/null; cat /proc/*/stat"
+    )
     seen = shell(provider, inside, find).stdout
     assert b"secret-of-the-other" not in seen
     assert b"(sleep)" not in seen
@@ -182,7 +183,9 @@ def test_every_workspace_has_a_uid_of_its_own(provider: LocalProvider, inside: s
         uid = load(provider._home(workspace).record)["uid"]
         init = ProcessName.from_json(load(provider._home(workspace).holder)["init"])
         assert init is not None
-        assert Path(f"/proc/{init.pid}/status").read_text().split("Uid:\t")[1].split()[0] == str(uid)
+        assert Path(f"/proc/{init.pid}/status").read_text().split("Uid:\t")[1].split()[0] == str(
+            uid
+        )
         assert len(pids_of_uid(uid)) >= 2
         found.append(uid)
     assert len(set(found)) == 2
@@ -260,11 +263,11 @@ def test_the_read_only_tier_cannot_write_whatever_is_tried(provider: LocalProvid
 
 
 @pytest.fixture
-def limited(provider: LocalProvider) -> Iterator[str]:
+def limited(provider: LocalProvider) -> str:
     """A small workspace of its own."""
     wanted = spec_of("ws_limits", vcpu=3, memory_mib=96, disk_mib=24, max_processes=24)
     provider.ensure_running(wanted, provider.observe("ws_limits").generation)
-    yield "ws_limits"
+    return "ws_limits"
 
 
 def test_memory_is_limited_and_the_workspace_survives(
@@ -286,7 +289,8 @@ def test_memory_is_limited_and_the_workspace_survives(
 def test_processes_are_limited(provider: LocalProvider, limited: str) -> None:
     script = (
         "import os\nread, write = os.pipe()\ncount = 0\ntry:\n"
-        "  while True:\n    if os.fork() == 0:\n      os.close(write); os.read(read, 1); os._exit(0)\n"
+        "  while True:\n    if os.fork() == 0:\n"
+        "      os.close(write); os.read(read, 1); os._exit(0)\n"
         "    count += 1\n"
         "except OSError as error:\n  print(count, error.errno)\n"
     )

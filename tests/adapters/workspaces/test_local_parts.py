@@ -291,12 +291,12 @@ def test_walls_that_do_not_hold_are_refused(bare_host: Path) -> None:
     program(
         bare_host,
         '[ "$1" = --version ] && echo bubblewrap 0.9.0 && exit 0\n'
-        "echo '{\"uid_map\": [\"0\", \"0\", \"1\"], \"pid\": 77, \"visible\": 90, \"seccomp\": 0,"
+        'echo \'{"uid_map": ["0", "0", "1"], "pid": 77, "visible": 90, "seccomp": 0,'
         ' "interfaces": ["eth0", "lo"], "no_new_privileges": 0, "capabilities": 1, "vsock": 0,'
         ' "unshare": 0, "write_root": 0, "write_usr": 0, "write_etc": 0, "write_dev": 0,'
-        " \"processes\": 36}'",
+        ' "processes": 36}\'',
     )
-    with pytest.raises(ProviderUnavailableError, match="would not hold: .*seccomp"):
+    with pytest.raises(ProviderUnavailableError, match=r"would not hold: .*seccomp"):
         probe.findings()
 
 

@@ -162,7 +162,7 @@ class ControlGroup:
         """Whether one write kills the whole group."""
         return bool(self.unified and (self.unified / "cgroup.kill").exists())
 
-    def freeze(self) -> bool:
+    def freeze(self, *, wait: bool = True) -> bool:
         """Stop everything in the group where it stands; whether it was reached in time."""
         deadline = time.monotonic() + _FREEZE_SECONDS
         try:
@@ -174,7 +174,7 @@ class ControlGroup:
                 state, frozen = self.legacy["freezer"] / "freezer.state", "FROZEN"
             else:
                 return False
-            while frozen not in state.read_text():
+            while wait and frozen not in state.read_text():
                 if time.monotonic() > deadline:
                     return False
                 time.sleep(0.0005)

@@ -38,6 +38,7 @@ _LOCK_SECONDS: Final = 10.0
 _SUPERVISOR_SECONDS: Final = 15.0
 _WATCH_SECONDS: Final = 0.25
 _DISK_WATCH_SECONDS: Final = 5.0
+_NICENESS: Final = 10
 _OPEN_FILES: Final = 65_536
 _LOG_BYTES: Final = 1 << 20
 _MIB: Final = 1024 * 1024
@@ -232,6 +233,8 @@ class Holder:
             if self.plan["disk"] != "loop":
                 size = self.disk_ceiling_mib * _MIB
                 resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
+            # Without a CPU limit, what runs inside must at least not crowd out who could end it.
+            os.nice(_NICENESS)
             cores = sorted(os.sched_getaffinity(0))[: self.plan["vcpu"]]
             os.sched_setaffinity(0, cores)
         else:

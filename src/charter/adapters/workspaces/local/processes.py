@@ -120,12 +120,12 @@ def family(root: int) -> list[int]:
 
     An orphan of a pid namespace hangs below its init; for an init this is the whole namespace.
     """
-    children: dict[int, list[int]] = {}
+    below: dict[int, list[int]] = {}
     alive: set[int] = set()
     for pid in all_pids():
         fields = _fields(pid)
         if fields is not None:
-            children.setdefault(int(fields[_PARENT]), []).append(pid)
+            below.setdefault(int(fields[_PARENT]), []).append(pid)
             if fields[_STATE] not in ("Z", "X"):
                 alive.add(pid)
     found, queue = [], [root]
@@ -133,7 +133,16 @@ def family(root: int) -> list[int]:
         pid = queue.pop()
         if pid in alive:
             found.append(pid)
-        queue.extend(children.get(pid, ()))
+        queue.extend(below.get(pid, ()))
+    return found
+
+
+def children(pid: int) -> list[int]:
+    """The direct children of `pid`; the kernel lists them by the thread that they belong to."""
+    found: list[int] = []
+    for path in (PROC / str(pid) / "task").glob("*/children"):
+        with contextlib.suppress(OSError):
+            found += [int(word) for word in path.read_text().split()]
     return found
 
 

@@ -37,6 +37,7 @@ from charter.adapters.workspaces.local import (
 from charter.adapters.workspaces.local.processes import (
     ProcessName,
     boot_id,
+    children,
     family,
     memory_by_pid,
     pids_of_uid,
@@ -139,13 +140,16 @@ class LocalProvider:
         home = self._home(workspace_id)
         record = records.load(home.record)
         _refuse_stale(home, record, generation)
-        home.raise_fence(generation + 1)
-        group = self._group(home)
-        init, holder = self._init_of(home), self._holder_of(home)
-        document = records.load(home.holder)
+        group, init = self._group(home), self._init_of(home)
+        # Before the first signal as little as possible: a storm leaves this process little time.
         if group is not None:
-            group.freeze()
-        before = self._processes(group, init)
+            group.freeze(wait=not group.can_kill())
+        before = _count(group, init)
+        self._strike(group, init)
+        # The fence goes up before anybody is looked for; whoever comes up later meets it.
+        home.raise_fence(generation + 1)
+        document = records.load(home.holder)
+        init, holder = self._init_of(home) or init, self._holder_of(home)
         if holder is not None and document.get("phase") != "running":
             holder.send(Signals.SIGKILL)  # it is still building, and would build on
         gone = self._kill_processes(group, init, _KILL_SECONDS)
@@ -209,16 +213,7 @@ class LocalProvider:
             return Observation(
                 workspace_id, SandboxState.STOPPED, generation, detail="It is being started."
             )
-        if record.get("launch") not in (None, document.get("launch")):
-            # Whoever began it was killed; a start that nobody repeats stays this way.
-            detail = "A start was begun and has not come up."
-            return Observation(workspace_id, SandboxState.STOPPED, generation, detail=detail)
-        killed = home.lowest_startable() > _integer(document.get("generation"))
-        if record.get("stopped") is True or killed:
-            return Observation(workspace_id, SandboxState.STOPPED, generation)
-        return Observation(
-            workspace_id, SandboxState.FAILED, generation, detail=_why_failed(document)
-        )
+        return self._not_running(home, record, document)
 
     def observe_all(self) -> list[Observation]:
         """Everything found here."""
@@ -255,6 +250,21 @@ class LocalProvider:
         return files.listing(self._running(workspace_id).control, path)
 
     # --- inside -----------------------------------------------------------------------------
+
+    def _not_running(
+        self, home: records.Home, record: Mapping[str, Any], document: Mapping[str, Any]
+    ) -> Observation:
+        """Whether what does not run was meant to end."""
+        generation = _integer(record.get("generation"))
+        if record.get("launch") not in (None, document.get("launch")):
+            # Whoever began it was killed; a start that nobody repeats stays this way.
+            detail = "A start was begun and has not come up."
+            return Observation(home.id, SandboxState.STOPPED, generation, detail=detail)
+        killed = home.lowest_startable() > _integer(document.get("generation"))
+        if record.get("stopped") is True or killed:
+            return Observation(home.id, SandboxState.STOPPED, generation)
+        detail = _why_failed(document)
+        return Observation(home.id, SandboxState.FAILED, generation, detail=detail)
 
     def _home(self, workspace_id: str) -> records.Home:
         return records.Home(self._root, workspace_id)
@@ -417,10 +427,11 @@ class LocalProvider:
             "notices": specs.notices(spec, found, home, kind),
         }
 
-    def _processes(self, group: cgroups.ControlGroup | None, init: ProcessName | None) -> int:
-        if group is not None and (pids := group.pids()):
-            return len(pids)
-        return len(family(init.pid)) if init is not None else 0
+    def _strike(self, group: cgroups.ControlGroup | None, init: ProcessName | None) -> None:
+        if group is not None:
+            group.kill()
+        if init is not None:
+            init.send(Signals.SIGKILL)
 
     def _kill_processes(
         self,
@@ -429,10 +440,7 @@ class LocalProvider:
         seconds: float,
     ) -> bool:
         """SIGKILL to everything of the sandbox, found on every way; whether all is gone."""
-        if group is not None:
-            group.kill()
-        if init is not None:
-            init.send(Signals.SIGKILL)
+        self._strike(group, init)
         gone = group is None or group.wait_empty(seconds)
         if init is not None:
             # Its end is the end of the pid namespace: the kernel waits for every process in it.
@@ -534,6 +542,16 @@ def _refuse_stale(
             fix="Read the workspace's present state and act for that.",
             details={"generation": generation, "oldest_accepted": newest},
         )
+
+
+def _count(group: cgroups.ControlGroup | None, init: ProcessName | None) -> int:
+    """How many processes there are: all where a group knows them, else the first two generations.
+
+    To count all without a group means to walk through /proc; a kill does not wait for that.
+    """
+    if group is not None and (pids := group.pids()):
+        return len(pids)
+    return 1 + len(children(init.pid)) if init is not None else 0
 
 
 def _alive(document: object) -> ProcessName | None:

@@ -1,0 +1,340 @@
+"""What holds for every command: help, an example, --json, and a JSON answer that is only JSON."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from charter.api import schemas as s
+from charter.cli import lazy, reference
+from charter.cli.command import is_argument
+from charter.cli.main import root
+from tests.cli import answers as a
+from tests.spec import spec
+
+LEAVES = {" ".join(path): leaf for path, leaf in reference.all_leaves()}
+
+# They run until they are stopped, or print a script for a shell: there is no document to give.
+NO_JSON = {"serve", "controllers", "demo", "completion"}
+
+# What acts on this machine rather than on a server; each has tests of its own.
+LOCAL = NO_JSON | {
+    "up",
+    "down",
+    "status",
+    "reset",
+    "doctor",
+    "login",
+    "logout",
+    "policy test",
+    "policy check-load",
+    "audit verify",
+}
+
+RUNNING = a.outcome(workspace=a.workspace())
+
+# Every other command: its arguments, and what the server answers to its requests.
+CALLS: dict[str, tuple[list[str], dict[str, Any]]] = {
+    "whoami": ([], {"GET /me": a.ME}),
+    "overview": ([], {"GET /overview": a.OVERVIEW}),
+    "token list": ([], {"GET /tokens": a.page(a.TOKEN)}),
+    "token create": (["ci"], {"POST /tokens": a.TOKEN}),
+    "token revoke": (["tok_1"], {"DELETE /tokens/tok_1": None}),
+    "person list": ([], {"GET /people": a.page(a.PERSON)}),
+    "person create": (["dana"], {"POST /people": a.PERSON}),
+    "person link": (
+        ["dana"],
+        {"POST /people/dana/sign-in-link": s.LinkOut(url="http://x/?link=y", expires_at=a.NOW)},
+    ),
+    "person deactivate": (["dana", "--yes"], {"POST /people/dana/deactivate": a.PERSON}),
+    "team list": ([], {"GET /teams": a.page(a.TEAM)}),
+    "team create": (["web"], {"POST /teams": a.TEAM}),
+    "team add": (["web", "dana"], {"POST /teams/web/members": None}),
+    "team remove": (["web", "dana"], {"DELETE /teams/web/members/dana": None}),
+    "team quota": (["web"], {"GET /teams/web/quota": a.page(a.QUOTA)}),
+    "project list": ([], {"GET /projects": a.page(a.PROJECT)}),
+    "project create": (["shop", "--team", "web"], {"POST /projects": a.PROJECT}),
+    "role list": ([], {"GET /role-bindings": a.page(a.BINDING)}),
+    "role grant": (["dana", "developer", "--team", "web"], {"POST /role-bindings": a.BINDING}),
+    "role revoke": (["rb_1"], {"DELETE /role-bindings/rb_1": None}),
+    "template list": ([], {"GET /templates": a.page(a.TEMPLATE)}),
+    "template show": (["python"], {"GET /templates": a.page(a.TEMPLATE)}),
+    "template create": (["python@1.0.0", "--title", "P"], {"POST /templates": a.TEMPLATE}),
+    "template approve": (
+        ["python@1.0.0"],
+        {
+            "GET /templates": a.page(a.TEMPLATE),
+            "POST /templates/python@1.0.0/approval": a.TEMPLATE,
+        },
+    ),
+    "template withdraw": (
+        ["python", "--use-instead", "other"],
+        {
+            "GET /templates": a.page(a.TEMPLATE),
+            "POST /templates/python@1.0.0/approval": a.TEMPLATE,
+        },
+    ),
+    "size list": ([], {"GET /sizes": a.page(a.SIZE)}),
+    "workspace preview": (["api", "-t", "python"], {"POST /workspaces/preview": a.PREVIEW}),
+    "workspace create": (
+        ["api", "-t", "python", "--memory", "4GiB", "--label", "cost=web"],
+        {"POST /workspaces": RUNNING, "GET /workspaces/ws_1": a.workspace()},
+    ),
+    "workspace list": ([], {"GET /workspaces": a.page(a.workspace())}),
+    "workspace show": (["api"], {"GET /workspaces/api": a.workspace()}),
+    "workspace start": (
+        ["api"],
+        {"POST /workspaces/api/start": RUNNING, "GET /workspaces/ws_1": a.workspace()},
+    ),
+    "workspace stop": (
+        ["api"],
+        {
+            "POST /workspaces/api/stop": RUNNING,
+            "GET /workspaces/ws_1": a.workspace(state="stopped", desired="stopped"),
+        },
+    ),
+    "workspace extend": (["api"], {"POST /workspaces/api/extend": RUNNING}),
+    "workspace delete": (
+        ["api", "--yes"],
+        {
+            "GET /workspaces/api": a.workspace(),
+            "DELETE /workspaces/ws_1": RUNNING,
+            "GET /workspaces/ws_1": a.workspace(state="deleted", desired="deleted"),
+        },
+    ),
+    "workspace exec": (
+        ["api", "--", "true", "--json"],
+        {"POST /workspaces/api/execute": a.EXECUTED.model_copy(update={"exit_code": 0})},
+    ),
+    "workspace read": (["api", "a.txt"], {"GET /workspaces/api/files": a.FILE}),
+    "workspace write": (
+        ["api", "a.txt", "--from", __file__],
+        {"PUT /workspaces/api/files": None},
+    ),
+    "workspace ls": (["api"], {"GET /workspaces/api/entries": a.page(a.ENTRY)}),
+    "agent create": (
+        ["fixer", "--task", "Fix", "--repo", "web/login", "--for", "2h"],
+        {
+            "POST /agents": s.AgentCreatedOut(
+                decision=a.decision(), agent=a.agent(), credential=a.CREDENTIAL
+            )
+        },
+    ),
+    "agent list": ([], {"GET /agents": a.page(a.agent())}),
+    "agent show": (["fixer"], {"GET /agents/fixer": a.agent()}),
+    "agent kill": (["fixer", "--reason", "x"], {"POST /agents/fixer/kill": a.KILL}),
+    "agent end": (["fixer"], {"POST /agents/fixer/end": a.agent(state="ended")}),
+    "agent credential": (["self"], {"POST /agents/self/credential": a.CREDENTIAL}),
+    "approval list": ([], {"GET /approvals": a.page(a.approval())}),
+    "approval show": (["apr_1"], {"GET /approvals/apr_1": a.approval()}),
+    "approval approve": (["apr_1"], {"POST /approvals/apr_1/approve": a.approval()}),
+    "approval deny": (["apr_1", "-m", "no"], {"POST /approvals/apr_1/deny": a.approval()}),
+    "approval cancel": (["apr_1"], {"POST /approvals/apr_1/cancel": a.approval()}),
+    "policy rules": ([], {"GET /policies/rules": a.page(a.RULE)}),
+    "policy show": (["admission/cpu"], {"GET /policies/rules/admission/cpu": a.RULE}),
+    "policy active": ([], {"GET /policies/active": a.BUNDLE}),
+    "policy bundles": ([], {"GET /policies/bundles": a.page(a.BUNDLE)}),
+    "policy apply": (["POLICY_FOLDER"], {"POST /policies/bundles": a.BUNDLE}),
+    "policy activate": (
+        ["aaaa"],
+        {
+            "GET /policies/bundles": a.page(a.BUNDLE),
+            f"POST /policies/bundles/{a.BUNDLE.digest}/activate": a.BUNDLE,
+        },
+    ),
+    "decision list": ([], {"GET /decisions": a.page(a.RECORD)}),
+    "decision show": (["dec_1"], {"GET /decisions/dec_1": a.RECORD}),
+    "decision replay": ([], {"POST /decisions/replay": a.REPLAY}),
+    "explain decision": (["dec_1"], {"GET /decisions/dec_1": a.RECORD}),
+    "audit list": ([], {"GET /audit/events": a.page(a.EVENT)}),
+    "audit state": ([], {"GET /audit/state": a.STATE}),
+    "audit proof": (["evt_1"], {"GET /audit/events/evt_1/proof": b"proof\n"}),
+    "audit export": (["--output", "EXPORT"], {"GET /audit/export": b"PK"}),
+    "notice list": ([], {"GET /notices": a.page(a.NOTICE)}),
+    "notice read": (["ntc_1"], {"POST /notices/ntc_1/read": None}),
+    "controller list": ([], {"GET /controllers": a.page(a.CONTROLLER)}),
+    "provider capabilities": ([], {"GET /provider/capabilities": a.CAPABILITIES}),
+}
+
+
+def prepared(server: Any, command: str, tmp_path: Path) -> list[str]:
+    """Record the server's answers for a command; gives its command line."""
+    arguments, recorded = CALLS[command]
+    for route, answer in recorded.items():
+        body = a.wire(answer) if hasattr(answer, "model_dump") else answer
+        server.on(route, body, 204 if body is None else 200)
+    folder = tmp_path / "policy"
+    folder.mkdir(exist_ok=True)
+    (folder / "a.rego").write_text("package a\n")
+    named = {"POLICY_FOLDER": str(folder), "EXPORT": str(tmp_path / "trail.zip")}
+    return [*command.split(), *(named.get(word, word) for word in arguments)]
+
+
+def with_json(line: list[str]) -> list[str]:
+    at = line.index("--") if "--" in line else len(line)
+    return [*line[:at], "--json", *line[at:]]
+
+
+@spec("UX-2")
+def test_every_command_is_called_by_a_test() -> None:
+    assert set(CALLS) | LOCAL == set(LEAVES)
+    assert not set(CALLS) & LOCAL
+
+
+@pytest.mark.parametrize("command", sorted(LEAVES))
+def test_help_and_an_example(command: str, charter: Any) -> None:
+    ended = charter(*command.split(), "--help")
+    assert ended.code == 0
+    leaf = LEAVES[command]
+    assert leaf.help
+    assert leaf.help.split("\n")[0].endswith((".", ":", ";", ",")) or "\n" in leaf.help
+    assert "Example" in ended.out
+    assert f"charter {command.split()[0]}" in ended.out
+    for parameter in leaf.params:
+        assert parameter.help, f"{command}: {parameter.name} has no help"
+        if is_argument(parameter):
+            assert parameter.metavar, f"{command}: {parameter.name} has no name for people"
+
+
+@pytest.mark.parametrize("command", sorted(LEAVES))
+def test_json_everywhere_but_where_there_is_no_document(command: str) -> None:
+    assert reference.takes_json(LEAVES[command]) is (command not in NO_JSON)
+
+
+@pytest.mark.parametrize("command", sorted(LEAVES))
+def test_examples_can_be_parsed(command: str) -> None:
+    """Every example is a command line that its command accepts."""
+    parsed = 0
+    for line in reference._examples(LEAVES[command]):
+        for part in re.split(r"\||\$\(|\)|(?<!')<(?!')|>", line):
+            words = shlex.split(part, comments=True) if part.count("'") % 2 == 0 else []
+            while words and re.match(r"^[A-Z_]+=", words[0]):
+                words = words[1:]
+            if words[:1] != ["charter"]:
+                continue
+            leaf, rest = _find(words[1:])
+            leaf.make_context("charter", rest)
+            parsed += 1
+    assert parsed or any("'" in line for line in reference._examples(LEAVES[command]))
+
+
+def _find(words: list[str]) -> tuple[Any, list[str]]:
+    group = root()
+    context = group.make_context("charter", ["status"])
+    command = group.get_command(context, words[0])
+    assert command is not None, words
+    rest = words[1:]
+    while hasattr(command, "commands"):
+        command, rest = command.commands[rest[0]], rest[1:]
+    return command, rest
+
+
+@spec("UX-2")
+@pytest.mark.parametrize("command", sorted(CALLS))
+def test_json_is_one_document_and_nothing_else(
+    command: str, server: Any, charter: Any, tmp_path: Path
+) -> None:
+    ended = charter(*with_json(prepared(server, command, tmp_path)))
+    assert ended.err == ""
+    assert ended.code == 0
+    assert isinstance(json.loads(ended.out), dict)
+
+
+@pytest.mark.parametrize("command", sorted(CALLS))
+def test_text_for_people(command: str, server: Any, charter: Any, tmp_path: Path) -> None:
+    ended = charter(*prepared(server, command, tmp_path))
+    assert ended.code == 0
+    assert ended.out.strip()
+    assert not ended.out.lstrip().startswith("{")
+    assert "\x1b" not in ended.out, "no colours where there is no terminal"
+
+
+@pytest.mark.parametrize("command", sorted(CALLS))
+def test_request_bodies_are_what_the_api_takes(
+    command: str, server: Any, charter: Any, tmp_path: Path
+) -> None:
+    charter(*prepared(server, command, tmp_path))
+    shapes = {
+        "workspace preview": s.WorkspaceIn,
+        "workspace create": s.WorkspaceIn,
+        "agent create": s.AgentIn,
+        "agent kill": s.KillIn,
+        "agent end": s.TaskEndIn,
+        "person create": s.PersonIn,
+        "team create": s.TeamIn,
+        "team add": s.MemberIn,
+        "project create": s.ProjectIn,
+        "role grant": s.BindingIn,
+        "template create": s.TemplateIn,
+        "template approve": s.TemplateApprovalIn,
+        "template withdraw": s.TemplateApprovalIn,
+        "token create": s.TokenIn,
+        "policy apply": s.BundleIn,
+        "decision replay": s.ReplayIn,
+        "approval approve": s.VoteIn,
+        "approval deny": s.VoteIn,
+        "workspace exec": s.ExecuteIn,
+        "workspace write": s.FileIn,
+        "workspace start": s.JustifiedIn,
+        "workspace stop": s.JustifiedIn,
+        "workspace extend": s.ExtendIn,
+    }
+    bodies = [r.body for r in server.requests if r.body]
+    for body in bodies:
+        shapes[command].model_validate(body)
+    for request in server.requests:
+        assert request.headers["authorization"] == "Bearer charter_pat_test"
+
+
+@pytest.mark.parametrize("command", sorted(CALLS))
+def test_a_refusal_is_a_problem_document_on_standard_error(
+    command: str, server: Any, charter: Any, tmp_path: Path
+) -> None:
+    line = with_json(prepared(server, command, tmp_path))
+    for route in server.answers:
+        server.answers[route] = a.problem(403, "denied")
+    ended = charter(*line)
+    assert ended.code == 1
+    assert ended.out == ""
+    assert json.loads(ended.err)["code"] == "denied"
+
+
+@pytest.mark.parametrize("command", sorted(CALLS))
+def test_not_signed_in_ends_with_4_before_anything_is_sent(
+    command: str, server: Any, charter: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    line = prepared(server, command, tmp_path)
+    monkeypatch.delenv("CHARTER_TOKEN")
+    ended = charter(*line)
+    assert ended.code == 4
+    assert "charter login" in ended.err
+    assert server.requests == []
+
+
+def test_the_table_of_contents_is_what_the_modules_say() -> None:
+    for entry in lazy.ENTRIES.values():
+        command = lazy.load(entry)
+        if not entry.single:
+            assert command.help == entry.help
+            assert command.commands
+
+
+@pytest.mark.parametrize(
+    ("alias", "name"), [(alias, e.name) for e in lazy.ENTRIES.values() for alias in e.aliases]
+)
+def test_plural_names(alias: str, name: str, charter: Any) -> None:
+    singular, plural = charter(name, "--help"), charter(alias, "--help")
+    assert plural.code == 0
+    assert plural.out.replace(f" {alias} ", f" {name} ") == singular.out
+
+
+def test_the_reference_is_up_to_date() -> None:
+    written = Path(__file__).parents[2] / "docs" / "reference" / "cli.md"
+    assert written.read_text(encoding="utf-8") == reference.reference(), (
+        "run: python -m charter.cli.reference --write docs/reference/cli.md"
+    )

@@ -1,0 +1,68 @@
+"""Fixtures that every test may use: a real PostgreSQL, a database of its own, a world, a server."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from charter.store.embedded import temporary_postgres
+from charter.store.migrate import migrate
+from tests.support import World, build_world
+
+os.environ.setdefault("RUST_BACKTRACE", "0")
+
+
+@pytest.fixture(scope="session")
+def postgres_url() -> Iterator[str]:
+    """A throw-away server with a migrated template database."""
+    with temporary_postgres() as server:
+        admin = sa.create_engine(server.url, isolation_level="AUTOCOMMIT")
+        with admin.connect() as conn:
+            conn.execute(sa.text("CREATE DATABASE charter_template"))
+        template = sa.create_engine(_named(server.url, "charter_template"))
+        migrate(template)
+        template.dispose()
+        admin.dispose()
+        yield server.url
+
+
+def _named(url: str, name: str) -> str:
+    return sa.make_url(url).set(database=name).render_as_string(hide_password=False)
+
+
+@pytest.fixture
+def database_url(postgres_url: str) -> Iterator[str]:
+    """A migrated, empty database of this test's own."""
+    name = f"test_{uuid.uuid4().hex}"
+    admin = sa.create_engine(postgres_url, isolation_level="AUTOCOMMIT")
+    with admin.connect() as conn:
+        conn.execute(
+            sa.text(f"CREATE DATABASE {name} TEMPLATE charter_template STRATEGY file_copy")
+        )
+    yield _named(postgres_url, name)
+    with admin.connect() as conn:
+        conn.execute(sa.text(f"DROP DATABASE {name} WITH (FORCE)"))
+    admin.dispose()
+
+
+@pytest.fixture
+def empty_world(database_url: str, tmp_path: Path) -> Iterator[World]:
+    """A fresh instance: policies, templates, the first administrator, nothing else."""
+    world = build_world(database_url, tmp_path / "state")
+    yield world
+    for found in world.rt.provider.observe_all():
+        world.rt.provider.delete(found.workspace_id, found.generation)
+    world.rt.policy.close()
+    world.rt.database.close()
+
+
+@pytest.fixture
+def world(empty_world: World) -> World:
+    """An instance with the cast of the story."""
+    empty_world.cast()
+    return empty_world
