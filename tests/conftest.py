@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -35,9 +36,9 @@ def _named(url: str, name: str) -> str:
     return sa.make_url(url).set(database=name).render_as_string(hide_password=False)
 
 
-@pytest.fixture
-def database_url(postgres_url: str) -> Iterator[str]:
-    """A migrated, empty database of this test's own."""
+@contextmanager
+def fresh_database(postgres_url: str) -> Iterator[str]:
+    """A migrated, empty database for as long as the block lasts."""
     name = f"test_{uuid.uuid4().hex}"
     admin = sa.create_engine(postgres_url, isolation_level="AUTOCOMMIT")
     with admin.connect() as conn:
@@ -50,15 +51,30 @@ def database_url(postgres_url: str) -> Iterator[str]:
     admin.dispose()
 
 
+@contextmanager
+def fresh_world(postgres_url: str, state_dir: Path) -> Iterator[World]:
+    """An instance on a database of its own, taken apart with its sandboxes at the end."""
+    with fresh_database(postgres_url) as url:
+        world = build_world(url, state_dir)
+        yield world
+        for found in world.rt.provider.observe_all():
+            world.rt.provider.delete(found.workspace_id, found.generation)
+        world.rt.policy.close()
+        world.rt.database.close()
+
+
 @pytest.fixture
-def empty_world(database_url: str, tmp_path: Path) -> Iterator[World]:
+def database_url(postgres_url: str) -> Iterator[str]:
+    """A migrated, empty database of this test's own."""
+    with fresh_database(postgres_url) as url:
+        yield url
+
+
+@pytest.fixture
+def empty_world(postgres_url: str, tmp_path: Path) -> Iterator[World]:
     """A fresh instance: policies, templates, the first administrator, nothing else."""
-    world = build_world(database_url, tmp_path / "state")
-    yield world
-    for found in world.rt.provider.observe_all():
-        world.rt.provider.delete(found.workspace_id, found.generation)
-    world.rt.policy.close()
-    world.rt.database.close()
+    with fresh_world(postgres_url, tmp_path / "state") as world:
+        yield world
 
 
 @pytest.fixture

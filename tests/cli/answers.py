@@ -1,4 +1,4 @@
-"""Answers of the API as its own schemas make them, so that these tests cannot leave the contract."""
+"""Answers of the API as its own schemas make them: these tests cannot leave the contract."""
 
 from __future__ import annotations
 
@@ -202,9 +202,7 @@ ME = s.MeOut(
     teams=[{"id": "team_1", "name": "web"}],
     roles=[{"role": "developer", "scope_kind": "team", "scope_id": "team_1"}],
 )
-QUOTA = s.QuotaLineOut(
-    scope="team web", limit={"vcpu": 100, "memory_mib": 1024}, used={"vcpu": 25}
-)
+QUOTA = s.QuotaLineOut(scope="team web", limit={"vcpu": 100, "memory_mib": 1024}, used={"vcpu": 25})
 PREVIEW = s.PreviewOut(
     decision=decision("allow", id=None),
     amounts=SIZE,
@@ -239,7 +237,12 @@ RULE = s.RuleOut(
     source="package admission.cpu\n",
 )
 BUNDLE = s.BundleOut(
-    digest="sha256:" + "a" * 64, created_at=NOW, loaded_by="root-admin", note="", active=True, rules=1
+    digest="sha256:" + "a" * 64,
+    created_at=NOW,
+    loaded_by="root-admin",
+    note="",
+    active=True,
+    rules=1,
 )
 EVENT = s.AuditEventOut(
     index=None,

@@ -194,7 +194,7 @@ def test_help_and_an_example(command: str, charter: Any) -> None:
     assert leaf.help
     assert leaf.help.split("\n")[0].endswith((".", ":", ";", ",")) or "\n" in leaf.help
     assert "Example" in ended.out
-    assert f"charter {command.split()[0]}" in ended.out
+    assert f"charter {command.split(maxsplit=1)[0]}" in ended.out
     for parameter in leaf.params:
         assert parameter.help, f"{command}: {parameter.name} has no help"
         if is_argument(parameter):
@@ -226,9 +226,7 @@ def test_examples_can_be_parsed(command: str) -> None:
 def _find(words: list[str]) -> tuple[Any, list[str]]:
     group = root()
     context = group.make_context("charter", ["status"])
-    command = group.get_command(context, words[0])
-    assert command is not None, words
-    rest = words[1:]
+    _, command, rest = group.resolve_command(context, words)
     while hasattr(command, "commands"):
         command, rest = command.commands[rest[0]], rest[1:]
     return command, rest
@@ -330,7 +328,7 @@ def test_the_table_of_contents_is_what_the_modules_say() -> None:
 def test_plural_names(alias: str, name: str, charter: Any) -> None:
     singular, plural = charter(name, "--help"), charter(alias, "--help")
     assert plural.code == 0
-    assert plural.out.replace(f" {alias} ", f" {name} ") == singular.out
+    assert plural.out.split("\n")[1:] == singular.out.split("\n")[1:]
 
 
 def test_the_reference_is_up_to_date() -> None:

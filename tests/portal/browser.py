@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
-from tests.portal.instance import Instance
+from tests.portal.instance import Instance, link_of
 
 CHROMIUM = Path("/usr/bin/chromium")
 _ARGUMENTS = [
@@ -59,7 +59,7 @@ def visitor(
 
 def sign_in(instance: Instance, page: Page, handle: str) -> None:
     """Follow a fresh one-time link and press its button."""
-    page.goto(instance.link(handle))
+    page.goto(link_of(instance.world, handle))
     page.get_by_role("button", name="Sign in").click()
     page.get_by_role("heading", name="Overview").wait_for()
 

@@ -1,21 +1,22 @@
-"""A real instance for the portal's tests: database, services, controllers, portal, one process.
+"""A real instance for the portal's tests: the world of `tests.support`, served and kept going.
 
-Nothing is imitated: PostgreSQL is the embedded one, decisions are made by the shipped policies, and
-workspaces run in the local sandbox. Only the supervisor is missing, and the API, of which the
-portal must not know.
+Nothing is imitated: PostgreSQL is the embedded one, decisions are made by the shipped policies,
+controllers run, and workspaces are real sandboxes. Only the supervisor is missing, and the API, of
+which the portal must not know.
 """
 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import socket
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+import sqlalchemy as sa
 import uvicorn
 from fastapi import FastAPI, Request
 from starlette.exceptions import HTTPException
@@ -23,34 +24,11 @@ from starlette.responses import Response
 
 from charter.controllers import main as controllers
 from charter.portal.routes import build_router, no_such_page
-from charter.services import identity, people
-from charter.services.runtime import Caller, Runtime
-from charter.settings import Settings
+from charter.services import people
+from charter.services.runtime import Runtime
 from charter.store.embedded import temporary_postgres
-from charter.wiring import prepare, runtime
-
-PEOPLE = {"dana": "developer", "lee": "team-lead", "sam": "security-admin"}
-
-
-@dataclass(frozen=True)
-class Instance:
-    """The running instance. `link` gives a fresh one-time link of a person."""
-
-    rt: Runtime
-    app: FastAPI
-    admin: Caller
-
-    @property
-    def url(self) -> str:
-        return self.rt.settings.url
-
-    def link(self, handle: str) -> str:
-        made: dict[str, Any] = people.sign_in_link(self.rt, self.admin, handle)
-        return str(made["url"])
-
-    def caller(self, handle: str) -> Caller:
-        session = identity.exchange_link(self.rt, self.link(handle))
-        return identity.authenticate_session(self.rt, session["secret"])
+from charter.store.migrate import migrate
+from tests.support import Clock, World, build_world
 
 
 def application(rt: Runtime) -> FastAPI:
@@ -65,29 +43,27 @@ def application(rt: Runtime) -> FastAPI:
     return app
 
 
+@dataclass(frozen=True)
+class Instance:
+    """The world, and where its portal answers."""
+
+    world: World
+    app: FastAPI
+
+    @property
+    def url(self) -> str:
+        return self.world.rt.settings.url
+
+
+def link_of(world: World, handle: str) -> str:
+    """A fresh one-time link of a person."""
+    return str(people.sign_in_link(world.rt, world.admin, handle)["url"])
+
+
 def _free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
-
-
-def _fill(rt: Runtime, admin: Caller) -> None:
-    people.create_team(rt, admin, "web")
-    for handle, role in PEOPLE.items():
-        people.create_person(
-            rt, admin, handle=handle, display_name=None, email=None, time_zone="UTC"
-        )
-        watching = role == "security-admin"
-        if not watching:
-            people.add_member(rt, admin, "web", handle)
-        people.bind_role(
-            rt,
-            admin,
-            person=handle,
-            role=role,
-            scope_kind="organisation" if watching else "team",
-            scope=None if watching else "web",
-        )
 
 
 @contextlib.contextmanager
@@ -98,9 +74,7 @@ def serving(app: FastAPI, port: int) -> Iterator[None]:
     )
     thread = threading.Thread(target=server.run, name="portal", daemon=True)
     thread.start()
-    started = threading.Event()
-    while thread.is_alive() and not server.started:
-        started.wait(0.01)
+    until(lambda: server.started)
     try:
         yield
     finally:
@@ -110,28 +84,37 @@ def serving(app: FastAPI, port: int) -> Iterator[None]:
 
 @contextlib.contextmanager
 def running_instance() -> Iterator[Instance]:
-    """An instance with a team, a developer, a team lead and a security admin, on a free port."""
+    """The cast of `tests.support` on a free port, with the controllers at work and a real clock."""
     with contextlib.ExitStack() as stack:
         database = stack.enter_context(temporary_postgres())
-        state = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="charter-portal-")))
-        state.chmod(0o755)
-        settings = Settings(
-            state_dir=state,
-            database_url=database.url,
-            port=_free_port(),
-            controller_poll_seconds=0.1,
+        engine = sa.create_engine(database.url)
+        migrate(engine)
+        engine.dispose()
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="charter-portal-")))
+        folder.chmod(0o755)  # sandboxes run as other users and must reach their homes
+        clock = Clock()
+        clock.follow = True
+        world = build_world(database.url, folder / "state", now=clock)
+        stack.callback(world.rt.database.close)
+        stack.callback(world.rt.policy.close)
+        world.cast()
+        port = _free_port()
+        settings = world.rt.settings.model_copy(
+            update={"port": port, "controller_poll_seconds": 0.1}
         )
-        link = prepare(settings)
-        assert link is not None
-        rt = stack.enter_context(runtime(settings))
-        session = identity.exchange_link(rt, link)
-        admin = identity.authenticate_session(rt, session["secret"])
-        _fill(rt, admin)
-        loop = controllers.start(rt)
+        world.rt = dataclasses.replace(world.rt, settings=settings)
+        stack.callback(remove_sandboxes, world)
+        loop = controllers.start(world.rt)
         stack.callback(loop.stop)
-        app = application(rt)
-        stack.enter_context(serving(app, settings.port))
-        yield Instance(rt, app, admin)
+        app = application(world.rt)
+        stack.enter_context(serving(app, port))
+        yield Instance(world, app)
+
+
+def remove_sandboxes(world: World) -> None:
+    """Leave no process behind."""
+    for found in world.rt.provider.observe_all():
+        world.rt.provider.delete(found.workspace_id, found.generation)
 
 
 def until(condition: Callable[[], bool], *, tries: int = 400) -> None:

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from playwright.sync_api import Page
 
-from charter.services import decisions
+from charter.services import decisions, workspaces
 from tests.portal.browser import accessibility_problems, chromium, sign_in, visitor
-from tests.portal.instance import Instance, running_instance
+from tests.portal.instance import Instance, running_instance, until
 from tests.portal.story import tell
 
 _PHONE = 390
@@ -18,7 +18,7 @@ _PHONE = 390
 
 def pages(instance: Instance, ids: dict[str, str]) -> dict[str, tuple[str, str]]:
     """Name of the picture → who looks at which path."""
-    stored = decisions.list_page(instance.rt, instance.caller("dana"))["items"]
+    stored = decisions.list_page(instance.world.rt, instance.world.caller("dana"))["items"]
     asking = next(d["id"] for d in stored if d["effect"] == "require_approval")
     return {
         "overview": ("dana", "/"),
@@ -51,6 +51,11 @@ def pages(instance: Instance, ids: dict[str, str]) -> dict[str, tuple[str, str]]
     }
 
 
+def _all_run(instance: Instance) -> bool:
+    found = workspaces.list_page(instance.world.rt, instance.world.caller("dana"))["items"]
+    return all(workspace["state"] == "running" for workspace in found)
+
+
 def _picture(page: Page, folder: Path, name: str) -> None:
     page.screenshot(path=folder / f"{name}.png", full_page=True)
     wide = page.evaluate(
@@ -62,7 +67,7 @@ def _picture(page: Page, folder: Path, name: str) -> None:
 
 def main(folder: Path) -> None:
     with running_instance() as instance, chromium() as browser:
-        shown = pages(instance, tell(instance))
+        shown = pages(instance, tell(instance.world, lambda: until(lambda: _all_run(instance))))
         for scheme, width in (("light", 1280), ("dark", 1280), ("light", _PHONE)):
             for handle in ("dana", "lee", "sam", "admin"):
                 with visitor(browser, scheme=scheme, width=width) as context:

@@ -2,31 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from charter.core.kernel.errors import CharterError
 from charter.services import agents, approvals, workspace_use, workspaces
 from charter.services.workspaces import WorkspaceRequest
-from tests.portal.instance import Instance, until
+from tests.support import World
 
 
-def running(instance: Instance, handle: str, workspace_id: str) -> None:
-    """Wait until a workspace runs."""
-    caller = instance.caller(handle)
-    until(lambda: workspaces.get(instance.rt, caller, workspace_id)["state"] == "running")
+def tell(world: World, settle: Callable[[], object]) -> dict[str, str]:
+    """Workspaces, approvals and agents in several states: their ids.
 
-
-def tell(instance: Instance) -> dict[str, str]:
-    """Workspaces, approvals and agents in several states: their ids."""
-    rt, dana, lee = instance.rt, instance.caller("dana"), instance.caller("lee")
+    `settle` lets the controllers do what is due.
+    """
+    rt, dana, lee = world.rt, world.caller("dana"), world.caller("lee")
     made = {
         name: workspaces.create(rt, dana, WorkspaceRequest(name=name, template="python"))[
             "workspace"
         ]["id"]
         for name in ("checkout-api", "notebook")
     }
-    for workspace_id in made.values():
-        running(instance, "dana", workspace_id)
+    settle()
     workspace_use.write_file(rt, dana, made["checkout-api"], "notes.txt", "first line\nsecond\n")
     workspaces.stop(rt, dana, made["notebook"])
     with_approval = [

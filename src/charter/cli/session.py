@@ -19,6 +19,7 @@ from charter.cli.text import joined, one_line, pairs, printable, remark, say, wh
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
+_LONGEST_NAME: Final = 200  # of a token, as the API takes it
 _LINK: Final = re.compile(r"charter_lnk_[0-9a-z]{26}_[A-Za-z0-9_-]{43}")
 _TOKEN: Final = re.compile(r"^charter_pat_[0-9a-z]{26}_[A-Za-z0-9_-]{43}$")
 
@@ -64,23 +65,16 @@ def login(
             fix="Use its https address; or add --allow-http if the network is yours alone.",
             code="insecure-url",
         )
+    token, expires_at = text, None
     if not _TOKEN.match(text):
-        made = Client(Target(url, None, None)).post(
-            "sign-in",
-            body={
-                "link": _bare(text),
-                "token_name": name or f"command line on {platform.node()}"[:200],
-            },
-            signed_in=False,
-        )
-        token, expires_at = str(made.body["secret"]), made.body["expires_at"]
-    else:
-        token, expires_at = text, None
-    client = Client(Target(url, token, None))
-    try:
+        name = name or f"command line on {platform.node()}"[:_LONGEST_NAME]
+        with Client(Target(url, None, None)) as client:
+            made = client.post(
+                "sign-in", body={"link": _bare(text), "token_name": name}, signed_in=False
+            ).body
+        token, expires_at = str(made["secret"]), made["expires_at"]
+    with Client(Target(url, token, None)) as client:
         me = client.get("me")
-    finally:
-        client.close()
     file = save(Saved(url, token, str(me["handle"])))
     answer = {"url": url, "handle": me["handle"], "expires_at": expires_at, "file": str(file)}
 
@@ -134,11 +128,8 @@ def logout(call: Call) -> None:
         return
     revoked = True
     try:
-        client = Client(Target(saved.url, saved.token, saved))
-        try:
+        with Client(Target(saved.url, saved.token, saved)) as client:
             client.post("sign-out")
-        finally:
-            client.close()
     except CommandError as error:
         revoked = error.exit_code is ExitCode.NOT_SIGNED_IN  # it is dead already
         if not revoked:

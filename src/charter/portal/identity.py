@@ -60,7 +60,7 @@ def sign_in(request: Request, form: Annotated[Mapping[str, str], Depends(form_of
     response.set_cookie(
         SESSION_COOKIE,
         session["secret"],
-        expires=session["expires_at"],
+        max_age=int((session["expires_at"] - rt.now()).total_seconds()),
         path="/",
         httponly=True,
         samesite="lax",

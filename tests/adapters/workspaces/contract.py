@@ -56,7 +56,7 @@ class ProviderContract:
 
     # --- lifecycle
 
-    @spec("RG-1")
+    @spec("PV-1")
     def test_life_from_nothing_to_nothing(self, provider: Provider) -> None:
         assert provider.observe("ws_life").state is SandboxState.ABSENT
         started = provider.ensure_running(spec_of("ws_life"), 1)

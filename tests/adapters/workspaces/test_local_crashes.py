@@ -83,7 +83,7 @@ def code_of(pid: int) -> int:
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 
-@spec("RG-1")
+@spec("PV-1")
 def test_a_caller_killed_at_any_point_leaves_something_that_is_handled(
     provider: LocalProvider, children: Callable[..., int]
 ) -> None:
@@ -201,7 +201,7 @@ def test_callers_at_the_same_time_get_one_sandbox(
     provider.delete("ws_once", 2)
 
 
-@spec("AG-5")
+@spec("AG-4")
 def test_a_kill_does_not_wait_for_a_start_and_wins(
     provider: LocalProvider, children: Callable[..., int]
 ) -> None:
@@ -228,7 +228,7 @@ def test_a_kill_needs_no_lock(provider: LocalProvider) -> None:
     provider.delete("ws_locked", 2)
 
 
-@spec("AG-5")
+@spec("AG-4")
 def test_a_kill_of_a_fork_storm_leaves_nothing(provider: LocalProvider) -> None:
     wanted = spec_of("ws_storm", max_processes=200)
     for generation in (1, 2):

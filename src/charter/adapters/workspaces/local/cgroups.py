@@ -125,6 +125,14 @@ class ControlGroup:
         else:
             _write(self._v2() / "cpu.max", f"{vcpu * _PERIOD_USEC} {_PERIOD_USEC}")
 
+    def lift_cpu_limit(self) -> None:
+        """No CPU limit any more: what is about to die needs time to die, and must get it now."""
+        with contextlib.suppress(OSError):
+            if "cpu" in self.legacy:
+                _write(self.legacy["cpu"] / "cpu.cfs_quota_us", -1)
+            elif self.unified is not None:
+                _write(self.unified / "cpu.max", "max")
+
     def limit_processes(self, count: int) -> None:
         """At most `count` processes and threads."""
         _write((self.legacy.get("pids") or self._v2()) / "pids.max", count)

@@ -430,6 +430,7 @@ class LocalProvider:
     def _strike(self, group: cgroups.ControlGroup | None, init: ProcessName | None) -> None:
         if group is not None:
             group.kill()
+            group.lift_cpu_limit()
         if init is not None:
             init.send(Signals.SIGKILL)
 

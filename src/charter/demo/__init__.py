@@ -1,0 +1,1 @@
+"""The story of Charter, played for real on a throw-away instance."""

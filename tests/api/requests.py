@@ -1,0 +1,80 @@
+"""For every route: a request that is well-formed and that a permitted caller carries out.
+
+`{names}` in paths are filled in from the stage. `ABOUT` holds the second look at some routes, about
+other things than dana's: her agent's workspace, the agent itself.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from charter.adapters.rego.load import shipped_bundle
+
+API: Final = "/api/v1"
+_BUNDLE: Final = shipped_bundle()
+FILES: Final = {path: _BUNDLE.text(path) for path in _BUNDLE.files}
+
+WORKSPACE: Final = {
+    "name": "fresh",
+    "template": "python",
+    "size": "agent",
+    "team": "payments",
+    "egress_allowlist": ["git.example.org"],
+}
+SPONSORED: Final = {"name": "helper", "task": "Tidy the docs.", "team": "payments"}
+
+BODIES: Final[dict[str, dict[str, Any]]] = {
+    f"POST {API}/sign-in": {"json": {"link": "{link}"}},
+    f"POST {API}/tokens": {"json": {"name": "laptop"}},
+    f"POST {API}/people": {"json": {"handle": "newcomer"}},
+    f"POST {API}/teams": {"json": {"name": "search-two"}},
+    f"POST {API}/teams/{{team}}/members": {"json": {"person": "otto"}},
+    f"POST {API}/projects": {"json": {"name": "ledger", "team": "payments"}},
+    f"POST {API}/role-bindings": {
+        "json": {"person": "otto", "role": "read-only", "scope_kind": "team", "scope": "payments"}
+    },
+    f"POST {API}/templates": {"json": {"name": "go", "version": "1.0.0", "title": "Go"}},
+    f"POST {API}/templates/{{template}}/approval": {"json": {"approved": True}},
+    f"POST {API}/workspaces/preview": {"json": WORKSPACE},
+    f"POST {API}/workspaces": {"json": WORKSPACE},
+    f"POST {API}/workspaces/{{workspace}}/execute": {"json": {"command": ["true"]}},
+    f"GET {API}/workspaces/{{workspace}}/files": {"params": {"path": "note"}},
+    f"PUT {API}/workspaces/{{workspace}}/files": {
+        "params": {"path": "note"},
+        "json": {"content": "kept\n"},
+    },
+    f"POST {API}/agents": {"json": SPONSORED},
+    f"POST {API}/agents/{{agent}}/end": {"json": {"outcome": "completed"}},
+    f"POST {API}/agents/{{agent}}/kill": {"json": {"reason": "It went astray."}},
+    f"POST {API}/policies/bundles": {"json": {"files": FILES, "note": "The same again."}},
+    f"POST {API}/decisions/replay": {"json": {"limit": 5}},
+}
+
+# What a name in a path means for the row `about` of the table.
+ABOUT: Final[dict[str, dict[str, str]]] = {
+    "": {"agent": "{idle_agent}"},
+    "otto": {"person": "otto"},
+    "own agent": {"agent": "{agent}"},
+    "agent's": {"workspace": "{agent_workspace}"},
+    "self": {"agent": "self"},
+}
+
+
+def filled(value: Any, ids: dict[str, str]) -> Any:
+    """`value` with every `{name}` of the stage put in."""
+    match value:
+        case str():
+            for name, found in ids.items():
+                value = value.replace(f"{{{name}}}", found)
+            return value
+        case dict() if value is not FILES:
+            return {key: filled(inner, ids) for key, inner in value.items()}
+        case _:
+            return value
+
+
+def build(route: str, about: str, ids: dict[str, str]) -> tuple[str, str, dict[str, Any]]:
+    """Method, path and the other parts of the request for one row."""
+    method, path = route.split(" ", 1)
+    here = {**ids, **{name: filled(value, ids) for name, value in ABOUT[about].items()}}
+    return method, filled(path, here), filled(BODIES.get(route, {}), here)

@@ -1,0 +1,186 @@
+"""One instance on which many requests are tried, each of them undone afterwards.
+
+Building an instance takes half a second; trying every route as every kind of caller takes hundreds
+of requests. So they share one: all units of work run as savepoints of a single transaction, and
+`Stage.undone` rolls back whatever a request did. The sandboxes are real; nothing that is tried here
+reaches them except commands and files in a workspace that is made for it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+import sqlalchemy as sa
+from fastapi import FastAPI
+from starlette.testclient import TestClient
+
+from charter.api.app import build_api
+from charter.services import agents, identity, overview, workspaces
+from charter.services.workspaces import WorkspaceRequest
+from charter.store import tables as t
+from charter.store.unit_of_work import Database, Tx
+from tests.support import World
+
+
+class UndoneDatabase(Database):
+    """A database whose units of work are savepoints in one transaction that never commits."""
+
+    def __init__(self, database: Database, conn: sa.Connection) -> None:
+        self.url = database.url
+        self.engine = database.engine
+        self._conn = conn
+        self._now = database._now
+        self._randomness = database._randomness
+
+    @contextmanager
+    def unit_of_work(self) -> Iterator[Tx]:
+        with self._conn.begin_nested():
+            yield Tx(self._conn, self._now(), self._randomness)
+
+
+AGENT = {
+    "name": "fixer",
+    "task": "Mend the flaky test.",
+    "repositories": ["git.example.org/payments/api"],
+    "tier": "sandboxed",
+    "team": None,
+    "project": None,
+    "minutes": 60,
+    "justification": None,
+}
+
+
+@dataclass
+class Stage:
+    """The instance, its app, and the ids of the things on it."""
+
+    world: World
+    app: FastAPI
+    client: TestClient
+    conn: sa.Connection
+    ids: dict[str, str] = field(default_factory=dict)
+    tokens: dict[str, str | None] = field(default_factory=dict)
+
+    @contextmanager
+    def undone(self) -> Iterator[None]:
+        """What happens in the block has not happened after it."""
+        savepoint = self.conn.begin_nested()
+        try:
+            yield
+        finally:
+            savepoint.rollback()
+
+    def send(self, who: str, method: str, path: str, **parts: Any) -> Any:
+        """The answer to one request of one caller."""
+        token = self.tokens[who]
+        headers = dict(parts.pop("headers", {}))
+        if token is not None:
+            headers["Authorization"] = f"Bearer {token}"
+        return self.client.request(method, path, headers=headers, **parts)
+
+    def events(self) -> int:
+        """How many events the trail holds, sealed or not."""
+        count = sa.select(
+            sa.select(sa.func.count()).select_from(t.audit_pending).scalar_subquery()
+            + sa.select(sa.func.count()).select_from(t.audit_log).scalar_subquery()
+        )
+        return int(self.conn.execute(count).scalar_one())
+
+
+def request(name: str, **fields: Any) -> WorkspaceRequest:
+    """A small workspace from an approved template."""
+    return WorkspaceRequest(**{"name": name, "template": "python", **fields})
+
+
+def _link(world: World, handle: str) -> str:
+    from charter.services import people
+
+    return str(people.sign_in_link(world.rt, world.admin, handle)["url"])
+
+
+def _furnish(world: World) -> tuple[dict[str, str], dict[str, str | None]]:
+    """Dana's things, her agent's, and one of everything else that a path can name."""
+    rt, dana, admin = world.rt, world.caller("dana"), world.admin
+    made = agents.create(rt, dana, dict(AGENT))
+    world.tokens["agent"] = made["credential"]["token"]
+    agent = world.caller("agent")
+    idle = agents.create(rt, dana, {**AGENT, "name": "idler", "tier": "read-only"})
+    box = workspaces.create(rt, dana, request("api"))["workspace"]
+    agent_box = workspaces.create(
+        rt, agent, request("agent-box", size="agent", egress_allowlist=["git.example.org"])
+    )["workspace"]
+    asked = workspaces.create(rt, dana, request("big", vcpu=40))["approval"]
+    world.settle()
+    workspaces.get(rt, dana, "api")
+    from charter.services import workspace_use
+
+    workspace_use.write_file(rt, dana, box["id"], "note", "kept\n")
+    workspace_use.write_file(rt, agent, agent_box["id"], "note", "kept\n")
+    world.settle()
+    expired = identity.create_token(rt, dana, "expired", 1)
+    spare = identity.create_token(rt, dana, "spare", 1)
+    with rt.database.unit_of_work() as tx:
+        tx.update(
+            t.api_tokens,
+            t.api_tokens.c.id == expired["id"],
+            expires_at=tx.now - timedelta(seconds=1),
+        )
+
+        def first(query: sa.Select[Any]) -> str:
+            return str(tx.conn.execute(query.limit(1)).scalar_one())
+
+        ids = {
+            "workspace": box["id"],
+            "agent_workspace": agent_box["id"],
+            "agent": made["agent"]["id"],
+            "idle_agent": idle["agent"]["id"],
+            "approval": asked["id"],
+            "team": "payments",
+            "person": "dana",
+            "otto": "otto",
+            "token_id": spare["id"],
+            "template": "scratch@0.1.0",
+            "binding": first(
+                sa.select(t.role_bindings.c.id)
+                .join(t.people, t.people.c.id == t.role_bindings.c.person_id)
+                .where(t.people.c.handle == "otto")
+            ),
+            "decision": first(
+                sa.select(t.decisions.c.id).where(
+                    t.decisions.c.subject_id == dana.id, t.decisions.c.action == "workspace.create"
+                )
+            ),
+            "event": first(sa.select(t.audit_log.c.event_id)),
+            "digest": first(sa.select(t.active_bundle.c.digest)),
+            "rule_id": "admission/cpu-needs-approval",
+        }
+    # Lee's, because the pending approval was announced to the team lead.
+    ids["notice"] = overview.notices(rt, world.caller("lee"))["items"][0]["id"]
+    ids["link"] = _link(world, "otto")
+    ids["link_admin"] = admin.id
+    tokens: dict[str, str | None] = {
+        "nobody": None,
+        "expired": expired["secret"],
+        "garbage": "charter_pat_0000",
+        **{name: world.tokens[name] for name in ("dana", "otto", "lee", "admin", "sam", "ria")},
+        "agent": world.tokens["agent"],
+    }
+    return ids, tokens
+
+
+@contextmanager
+def built_stage(world: World) -> Iterator[Stage]:
+    """The furnished stage, with everything from now on in one transaction that is rolled back."""
+    ids, tokens = _furnish(world)
+    with world.rt.database.engine.connect() as conn:
+        outer = conn.begin()
+        rt = dataclasses.replace(world.rt, database=UndoneDatabase(world.rt.database, conn))
+        app = build_api(rt)
+        with TestClient(app, raise_server_exceptions=False) as client:
+            yield Stage(world, app, client, conn, ids, tokens)
+        outer.rollback()
