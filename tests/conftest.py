@@ -45,10 +45,12 @@ def fresh_database(postgres_url: str) -> Iterator[str]:
         conn.execute(
             sa.text(f"CREATE DATABASE {name} TEMPLATE charter_template STRATEGY file_copy")
         )
-    yield _named(postgres_url, name)
-    with admin.connect() as conn:
-        conn.execute(sa.text(f"DROP DATABASE {name} WITH (FORCE)"))
-    admin.dispose()
+    try:
+        yield _named(postgres_url, name)
+    finally:
+        with admin.connect() as conn:
+            conn.execute(sa.text(f"DROP DATABASE {name} WITH (FORCE)"))
+        admin.dispose()
 
 
 @contextmanager
@@ -56,11 +58,13 @@ def fresh_world(postgres_url: str, state_dir: Path) -> Iterator[World]:
     """An instance on a database of its own, taken apart with its sandboxes at the end."""
     with fresh_database(postgres_url) as url:
         world = build_world(url, state_dir)
-        yield world
-        for found in world.rt.provider.observe_all():
-            world.rt.provider.delete(found.workspace_id, found.generation)
-        world.rt.policy.close()
-        world.rt.database.close()
+        try:
+            yield world
+        finally:
+            for found in world.rt.provider.observe_all():
+                world.rt.provider.delete(found.workspace_id, found.generation)
+            world.rt.policy.close()
+            world.rt.database.close()
 
 
 @pytest.fixture

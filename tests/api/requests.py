@@ -21,7 +21,12 @@ WORKSPACE: Final = {
     "team": "payments",
     "egress_allowlist": ["git.example.org"],
 }
-SPONSORED: Final = {"name": "helper", "task": "Tidy the docs.", "team": "payments"}
+SPONSORED: Final = {
+    "name": "helper",
+    "task": "Tidy the docs.",
+    "team": "payments",
+    "repositories": ["git.example.org/payments/docs"],
+}
 
 BODIES: Final[dict[str, dict[str, Any]]] = {
     f"POST {API}/sign-in": {"json": {"link": "{link}"}},

@@ -20,8 +20,8 @@ from fastapi import FastAPI
 from starlette.testclient import TestClient
 
 from charter.api.app import build_api
-from charter.services import agents, identity, overview, workspaces
-from charter.services.workspaces import WorkspaceRequest
+from charter.services import agents, identity, overview, people, workspace_use, workspaces
+from charter.services.workspace_questions import WorkspaceRequest
 from charter.store import tables as t
 from charter.store.unit_of_work import Database, Tx
 from tests.support import World
@@ -98,14 +98,12 @@ def request(name: str, **fields: Any) -> WorkspaceRequest:
 
 
 def _link(world: World, handle: str) -> str:
-    from charter.services import people
-
     return str(people.sign_in_link(world.rt, world.admin, handle)["url"])
 
 
 def _furnish(world: World) -> tuple[dict[str, str], dict[str, str | None]]:
     """Dana's things, her agent's, and one of everything else that a path can name."""
-    rt, dana, admin = world.rt, world.caller("dana"), world.admin
+    rt, dana = world.rt, world.caller("dana")
     made = agents.create(rt, dana, dict(AGENT))
     world.tokens["agent"] = made["credential"]["token"]
     agent = world.caller("agent")
@@ -116,9 +114,6 @@ def _furnish(world: World) -> tuple[dict[str, str], dict[str, str | None]]:
     )["workspace"]
     asked = workspaces.create(rt, dana, request("big", vcpu=40))["approval"]
     world.settle()
-    workspaces.get(rt, dana, "api")
-    from charter.services import workspace_use
-
     workspace_use.write_file(rt, dana, box["id"], "note", "kept\n")
     workspace_use.write_file(rt, agent, agent_box["id"], "note", "kept\n")
     world.settle()
@@ -162,7 +157,6 @@ def _furnish(world: World) -> tuple[dict[str, str], dict[str, str | None]]:
     # Lee's, because the pending approval was announced to the team lead.
     ids["notice"] = overview.notices(rt, world.caller("lee"))["items"][0]["id"]
     ids["link"] = _link(world, "otto")
-    ids["link_admin"] = admin.id
     tokens: dict[str, str | None] = {
         "nobody": None,
         "expired": expired["secret"],

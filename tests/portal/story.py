@@ -7,7 +7,7 @@ from typing import Any
 
 from charter.core.kernel.errors import CharterError
 from charter.services import agents, approvals, workspace_use, workspaces
-from charter.services.workspaces import WorkspaceRequest
+from charter.services.workspace_questions import WorkspaceRequest
 from tests.support import World
 
 

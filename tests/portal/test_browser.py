@@ -47,7 +47,7 @@ def test_a_developer_and_their_lead(instance: Instance, browser: Browser) -> Non
         dana.get_by_role("button", name="Create workspace").click()
         dana.get_by_role("heading", name="browser-made").wait_for()
         dana.get_by_text("Running", exact=True).wait_for()  # the page follows by itself
-        dana.get_by_label("Command").fill("echo hello from inside")
+        dana.get_by_label("Command", exact=True).fill("echo hello from inside")
         dana.get_by_role("button", name="Run").click()
         dana.get_by_text("Exit code 0").wait_for()
         assert dana.locator("#output pre").inner_text().strip() == "hello from inside"
@@ -80,13 +80,12 @@ def test_dialogs_filters_and_keys(instance: Instance, browser: Browser) -> None:
     with visitor(browser) as context:
         page = context.new_page()
         said = _listen(page)
-        sign_in(instance, page, "dana")
+        instance.world.add_person("pat", ("developer", None), team="search")
+        sign_in(instance, page, "pat")
         for name in ("alpha", "beta"):
             page.goto(f"{instance.url}/workspaces/new")
             page.get_by_label("Name", exact=True).fill(name)
-            page.get_by_label("Justification").fill("Two at once.")
-            page.locator("#preview button:enabled").wait_for()
-            page.locator("#preview button").click()
+            page.get_by_role("button", name="Create workspace").click()
             page.wait_for_url("**/workspaces/ws_*")
         page.goto(f"{instance.url}/workspaces")
         page.keyboard.press("/")
@@ -109,7 +108,8 @@ def test_dialogs_filters_and_keys(instance: Instance, browser: Browser) -> None:
 def test_it_works_without_scripts(instance: Instance, browser: Browser) -> None:
     with visitor(browser, scripts=False) as context:
         page = context.new_page()
-        sign_in(instance, page, "otto")
+        instance.world.add_person("quinn", ("developer", None), team="search")
+        sign_in(instance, page, "quinn")
         page.goto(f"{instance.url}/workspaces/new")
         page.get_by_label("Name", exact=True).fill("plain")
         page.get_by_role("button", name="Preview the decision").click()

@@ -12,7 +12,7 @@ from starlette.testclient import TestClient
 
 from charter.portal import assets
 from charter.portal.visit import CONTENT_SECURITY_POLICY
-from charter.services import agents, approvals, decisions, policies, workspaces
+from charter.services import agents, approvals, decisions, overview, policies, workspaces
 from tests.portal.conftest import Visitor
 from tests.portal.instance import link_of
 from tests.portal.markup import problems, text_of
@@ -202,6 +202,42 @@ def test_a_refusal_is_a_calm_page(world: World, visit: Visit) -> None:
         assert "Correct the field" in text_of(answer.text)
 
 
+def test_a_failure_is_a_page_without_its_trace(
+    visit: Visit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dana = visit("dana")
+
+    def fail(*_: object) -> None:
+        raise RuntimeError("the innards")
+
+    monkeypatch.setattr(overview, "overview", fail)
+    answer = dana.get("/")
+    assert answer.status_code == 500
+    assert "nothing was changed by it" in text_of(answer.text)
+    assert "innards" not in answer.text
+    assert problems(answer.text) == []
+
+
+@pytest.mark.parametrize(
+    ("content_type", "body"),
+    [
+        ("application/json", b'{"name": "x"}'),
+        ("multipart/form-data", b"no boundary"),
+        ("multipart/form-data; boundary=x", b"--x\r\nbroken"),
+        ("application/x-www-form-urlencoded", b"name=%ff%fe&name=%00&_csrf=%ed%a0%80"),
+        ("application/x-www-form-urlencoded", b"&=&&==%"),
+    ],
+)
+def test_a_body_that_is_no_form_is_refused(visit: Visit, content_type: str, body: bytes) -> None:
+    dana = visit("dana")
+    for path in ("/workspaces", "/workspaces/preview", "/agents", "/sign-in", "/theme"):
+        answer = dana.client.post(path, content=body, headers={"Content-Type": content_type})
+        assert 400 <= answer.status_code < 500, path
+        assert problems(answer.text) == [], path
+    for path in ("/workspaces/%00", "/agents/%01/kill", "/policies/rules/%00"):
+        assert dana.get(path).status_code == 422, path
+
+
 def test_signing_in_and_out(world: World, app: FastAPI, visit: Visit) -> None:
     client = TestClient(app, follow_redirects=False)
     assert client.get("/workspaces").headers["location"] == "/sign-in"
@@ -234,7 +270,9 @@ def test_signing_in_and_out(world: World, app: FastAPI, visit: Visit) -> None:
     assert dana.get("/").headers["location"] == "/sign-in"  # dead on the server as well
 
 
-@pytest.mark.parametrize("back", ["//evil.example", "https://evil.example", "/workspaces"])
+@pytest.mark.parametrize(
+    "back", ["//evil.example", "/\\evil.example", "https://evil.example", "/workspaces"]
+)
 def test_the_theme_is_kept_and_leads_nowhere_else(visit: Visit, back: str) -> None:
     dana = visit("dana")
     answer = dana.post("/theme", theme="dark", back=back)

@@ -7,9 +7,14 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import sqlalchemy as sa
 
-from charter.core.kernel.errors import CharterError, ForbiddenError, InvalidInputError, NotFoundError
+from charter.core.kernel.errors import (
+    CharterError,
+    ForbiddenError,
+    InvalidInputError,
+    NotFoundError,
+)
 from charter.services import approvals, workspace_use, workspaces
-from charter.services.workspaces import WorkspaceRequest
+from charter.services.workspace_questions import WorkspaceRequest
 from charter.store import tables as t
 from tests.spec import spec
 from tests.support import World

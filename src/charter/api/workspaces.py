@@ -9,7 +9,7 @@ from fastapi import APIRouter, Query, Response
 from charter.api import schemas as s
 from charter.api.deps import PROBLEMS, CallerDep, Cursor, Filter, Key, Limit, RuntimeDep
 from charter.services import workspace_use, workspaces
-from charter.services.workspaces import WorkspaceRequest
+from charter.services.workspace_questions import WorkspaceRequest
 
 router = APIRouter(tags=["workspaces"], responses=PROBLEMS)
 

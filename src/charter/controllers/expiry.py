@@ -13,7 +13,7 @@ import sqlalchemy as sa
 
 from charter.core.agents.tasks import TaskEvent, TaskState
 from charter.core.audit.event import ActorRef, AuditEvent, Outcome
-from charter.services import agents
+from charter.services import agent_records
 from charter.services.approval_requests import notify
 from charter.services.runtime import Runtime
 from charter.store import tables as t
@@ -64,9 +64,9 @@ def _task(tx: Tx) -> Mapping[str, Any] | None:
     )
     if row is None:
         return None
-    agents.close(
+    agent_records.close(
         tx,
-        agents.row_of(tx, row["id"]),
+        agent_records.row_of(tx, row["id"]),
         TaskEvent.TIME_OUT,
         "The task's deadline passed.",
         state="ended",

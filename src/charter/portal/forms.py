@@ -13,7 +13,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from charter.core.kernel.errors import InvalidInputError
 from charter.core.kernel.units import MIB_PER_GIB
-from charter.services.workspaces import WorkspaceRequest
+from charter.services.workspace_questions import WorkspaceRequest
 
 Form = TypeVar("Form", bound=BaseModel)
 

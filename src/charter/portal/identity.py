@@ -6,6 +6,7 @@ that previews links (mail scanners, chat) does not.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Annotated, Final
 
@@ -34,6 +35,8 @@ router = APIRouter(route_class=PortalRoute, dependencies=[Depends(visit_of)])
 
 _YEAR_SECONDS: Final = 365 * 86_400
 _LONGEST_LINK: Final = 500
+# A path of this portal and nothing that a browser could read as another host (`//…`, `/\\…`).
+_OWN_PATH: Final = re.compile(r"^/(?!/)[A-Za-z0-9._/@-]*$")
 
 
 def _door(request: Request, link: str | None, error: CharterError | None = None) -> Response:
@@ -82,7 +85,7 @@ def sign_out(visit: Signed) -> Response:
 def theme(visit: Signed) -> Response:
     """Keep the choice of light or dark in a cookie; anything else means: as the system has it."""
     back = visit.form.get("back", "/")
-    response = visit.redirect(back if back.startswith("/") and not back.startswith("//") else "/")
+    response = visit.redirect(back if _OWN_PATH.match(back) else "/")
     chosen = visit.form.get("theme", "")
     if chosen in THEMES:
         response.set_cookie(

@@ -22,6 +22,7 @@ from functools import cached_property
 from typing import Annotated, Any, Final
 from urllib.parse import urlsplit
 
+import structlog
 from fastapi import Depends, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
@@ -39,6 +40,8 @@ from charter.core.kernel.errors import (
 from charter.portal.render import render
 from charter.services import identity
 from charter.services.runtime import Caller, Runtime
+
+_log = structlog.get_logger("charter.portal")
 
 SESSION_COOKIE: Final = "charter_session"
 THEME_COOKIE: Final = "charter_theme"
@@ -194,6 +197,8 @@ def check_csrf(request: Request, caller: Caller, form: Mapping[str, str]) -> Non
 def visit_of(request: Request, form: Annotated[Mapping[str, str], Depends(form_of)]) -> Visit:
     """The visit; raises `UnauthenticatedError` without a session and refuses forged requests."""
     rt: Runtime = request.state.portal_runtime
+    for value in request.path_params.values():
+        printable(str(value))
     caller = identity.authenticate_session(rt, request.cookies.get(SESSION_COOKIE, ""))
     visit = Visit(rt, caller, request, form)
     request.state.portal_visit = visit
@@ -227,6 +232,13 @@ def refusal(request: Request, error: CharterError) -> Response:
     return secured(HTMLResponse(render("error.html", values, block=block), error.status))
 
 
+def _unexpected() -> CharterError:
+    return CharterError(
+        "Charter failed while handling this request; nothing was changed by it.",
+        fix="Try again; if it happens again, an administrator finds it in the log under the time.",
+    )
+
+
 _STATUS_NOT_FOUND: Final = 404
 
 
@@ -257,6 +269,12 @@ class PortalRoute(APIRoute):
                 return refusal(request, of_http(HTTPException(422)))
             except HTTPException as error:
                 return refusal(request, of_http(error))
+            except Exception as error:
+                # While the body is being read, errors belong to the layer that bounds bodies.
+                if not getattr(request.state, "portal_body_read", False):
+                    raise
+                _log.exception("unhandled", path=request.url.path, error=repr(error))
+                return refusal(request, _unexpected())
             return secured(response)
 
         return answer

@@ -16,28 +16,25 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from charter.adapters.workspaces.port import ProviderError
-from charter.core.access.delegation import effective_permissions
 from charter.core.access.invariants import ResourceRef
 from charter.core.access.permissions import Permission
-from charter.core.access.reach import reach_set
-from charter.core.access.roles import scope_chain
-from charter.core.access.subjects import Agent, Human
-from charter.core.agents.tasks import TaskEvent, TaskState, next_task_state, task_state
+from charter.core.access.subjects import Human
+from charter.core.agents.tasks import TaskEvent, TaskState, task_state
 from charter.core.agents.tiers import Tier
 from charter.core.audit.event import Outcome
 from charter.core.kernel.canonical import rfc3339
 from charter.core.kernel.decision import Effect
 from charter.core.kernel.errors import ConflictError, ForbiddenError
 from charter.core.lifecycle.states import Desired, WorkspaceState
+from charter.services import agent_records as records
 from charter.services import approval_requests, idempotency, identity, lookup, paging, quotas
-from charter.services import workspaces as ws
 from charter.services.access import carry_out, missing, note, simple
 from charter.services.decisions import Answer, Question, ask, grants_of, refuse_unless_allowed
-from charter.services.lifecycle import recheck_agent
 from charter.services.runtime import Caller, Runtime
 from charter.services.subjects import load_agent
+from charter.services.workspace_records import set_desired
 from charter.store import tables as t
-from charter.store.unit_of_work import Row, Tx
+from charter.store.unit_of_work import Tx
 
 _MILLISECONDS: Final = 1000
 _KILLERS: Final = 16  # sandboxes killed at the same time; a kill is a few system calls
@@ -60,7 +57,7 @@ def create(
                 raise missing("agent")
             return {
                 "decision": before["decision"],
-                "agent": view(rt, tx, row_of(tx, agent.id)),
+                "agent": records.view(rt, tx, records.row_of(tx, agent.id)),
                 "credential": identity.sign_credential(rt, tx, agent),
                 "approval": None,
             }
@@ -71,7 +68,7 @@ def create(
             agent = load_agent(tx, agent_id)
             if agent is None:
                 raise missing("agent")
-            result["agent"] = view(rt, tx, row_of(tx, agent_id))
+            result["agent"] = records.view(rt, tx, records.row_of(tx, agent_id))
             result["credential"] = identity.sign_credential(rt, tx, agent)
             idempotency.remember(
                 tx, caller.id, key, {"decision": result["decision"], "agent_id": agent_id}
@@ -174,111 +171,6 @@ def create_in(
 
 
 # --- reading ----------------------------------------------------------------------------------
-def row_of(tx: Tx, agent_id: str, *, lock: bool = False) -> Row:
-    """The agent with its task and sponsor's handle."""
-    query = (
-        sa.select(
-            t.agents,
-            t.tasks.c.id.label("task_id"),
-            t.tasks.c.title.label("task"),
-            t.tasks.c.state.label("task_state"),
-            t.tasks.c.repositories,
-            t.tasks.c.deadline,
-            t.people.c.handle.label("sponsor"),
-        )
-        .join(t.tasks, t.tasks.c.agent_id == t.agents.c.id)
-        .join(t.people, t.people.c.id == t.agents.c.sponsor_id)
-        .where(t.agents.c.id == agent_id)
-    )
-    row = tx.one(query.with_for_update(of=t.agents) if lock else query)
-    if row is None:
-        raise missing("agent")
-    return row
-
-
-def _find(tx: Tx, caller: Caller, ref: str) -> str:
-    if ref == "self" and isinstance(caller.subject, Agent):
-        return caller.id
-    c = t.agents.c
-    rows = tx.all(
-        sa.select(c.id)
-        .where(sa.or_(c.id == ref, sa.and_(c.name == ref, visible_agents(tx, caller))))
-        .order_by((c.id == ref).desc(), (c.state == "active").desc(), c.id.desc())
-        .limit(1)
-    )
-    if not rows:
-        raise missing("agent")
-    return str(rows[0]["id"])
-
-
-def ref_of(row: Row) -> ResourceRef:
-    """The agent as access rules see it: owned by its sponsor."""
-    return ResourceRef(
-        "agent",
-        id=row["id"],
-        owner_id=row["sponsor_id"],
-        owner_kind="human",
-        team_id=row["team_id"],
-        project_id=row["project_id"],
-    )
-
-
-def visible_agents(tx: Tx, caller: Caller) -> sa.ColumnElement[bool]:
-    """The filter that gives exactly the agents which the caller may see."""
-    c = t.agents.c
-    reach = reach_set(caller.subject, Permission.AGENT_VIEW, tx.now)
-    if reach.everything:
-        return sa.true()
-    return sa.or_(
-        c.sponsor_id == caller.id,
-        c.id == caller.id,
-        c.team_id.in_(reach.teams),
-        c.project_id.in_(reach.projects),
-    )
-
-
-def view(rt: Runtime, tx: Tx, row: Row) -> dict[str, Any]:
-    """The agent for faces, with what it may do at this moment."""
-    del rt
-    agent = load_agent(tx, row["id"])
-    count = tx.one(
-        sa.select(sa.func.count().label("n")).where(
-            t.workspaces.c.agent_id == row["id"], t.workspaces.c.deleted_at.is_(None)
-        )
-    )
-    permissions = (
-        []
-        if agent is None
-        else sorted(
-            effective_permissions(agent, scope_chain(row["team_id"], row["project_id"]), tx.now)
-        )
-    )
-    names = (
-        "id",
-        "name",
-        "sponsor_id",
-        "sponsor",
-        "team_id",
-        "project_id",
-        "tier",
-        "state",
-        "task_id",
-        "task",
-        "repositories",
-        "deadline",
-        "created_at",
-        "ended_at",
-        "end_reason",
-    )
-    state = row["task_state"]
-    if agent is not None and agent.task is not None:
-        state = task_state(agent.task, tx.now).value
-    return {
-        **{name: row[name] for name in names},
-        "task_state": state,
-        "workspaces": 0 if count is None else count["n"],
-        "permissions": permissions,
-    }
 
 
 def list_page(
@@ -291,14 +183,14 @@ def list_page(
 ) -> dict[str, Any]:
     """Agents that the caller may see, newest first."""
     with rt.database.reading() as tx:
-        query = sa.select(t.agents.c.id).where(visible_agents(tx, caller))
+        query = sa.select(t.agents.c.id).where(records.visible_agents(tx, caller))
         if state is not None:
             query = query.where(t.agents.c.state == state)
         return paging.newest_first(
             tx,
             query,
             t.agents.c.id,
-            lambda row: view(rt, tx, row_of(tx, row["id"])),
+            lambda row: records.view(rt, tx, records.row_of(tx, row["id"])),
             cursor,
             limit,
         )
@@ -307,17 +199,17 @@ def list_page(
 def get(rt: Runtime, caller: Caller, ref: str) -> dict[str, Any]:
     """One agent."""
     with rt.database.reading() as tx:
-        agent_id = _find(tx, caller, ref)
+        agent_id = records.find(tx, caller, ref)
         if (
             tx.one(
                 sa.select(t.agents.c.id).where(
-                    t.agents.c.id == agent_id, visible_agents(tx, caller)
+                    t.agents.c.id == agent_id, records.visible_agents(tx, caller)
                 )
             )
             is None
         ):
             raise missing("agent")
-        return view(rt, tx, row_of(tx, agent_id))
+        return records.view(rt, tx, records.row_of(tx, agent_id))
 
 
 # --- credentials and ends ---------------------------------------------------------------------
@@ -328,9 +220,15 @@ def issue_credential(rt: Runtime, caller: Caller, ref: str) -> dict[str, Any]:
     """
 
     def act(tx: Tx, answer: Answer) -> dict[str, Any]:
-        agent = load_agent(tx, _find(tx, caller, ref))
+        agent = load_agent(tx, records.find(tx, caller, ref))
         if agent is None or agent.task is None:
             raise missing("agent")
+        if caller.id not in (agent.id, agent.sponsor.id):
+            raise ForbiddenError(
+                "Only the sponsor of an agent, or the agent itself, takes its credential.",
+                fix="Ask the sponsor, or sponsor an agent of your own.",
+                code="not-the-sponsor",
+            )
         if not agent.active or task_state(agent.task, tx.now) is not TaskState.OPEN:
             raise ConflictError(
                 "The agent's task has ended, so it gets no more credentials.",
@@ -350,10 +248,10 @@ def issue_credential(rt: Runtime, caller: Caller, ref: str) -> dict[str, Any]:
         return made
 
     def question(tx: Tx) -> Question:
-        row = row_of(tx, _find(tx, caller, ref))
-        own = caller.is_agent and caller.id == row["id"]
-        action = Permission.AGENT_VIEW if own else Permission.AGENT_CREATE
-        return simple(caller, action, ref_of(row), {"spec": {"credential": True}})
+        row = records.row_of(tx, records.find(tx, caller, ref))
+        return simple(
+            caller, Permission.AGENT_VIEW, records.ref_of(row), {"spec": {"credential": True}}
+        )
 
     return carry_out(rt, question, act)
 
@@ -363,8 +261,8 @@ def end(rt: Runtime, caller: Caller, ref: str, outcome: str) -> dict[str, Any]:
     event = TaskEvent.COMPLETE if outcome == "completed" else TaskEvent.FAIL
 
     def act(tx: Tx, answer: Answer) -> dict[str, Any]:
-        row = row_of(tx, _find(tx, caller, ref), lock=True)
-        close(tx, row, event, f"Task {outcome}.", state="ended")
+        row = records.row_of(tx, records.find(tx, caller, ref), lock=True)
+        records.close(tx, row, event, f"Task {outcome}.", state="ended")
         note(
             tx,
             caller,
@@ -374,12 +272,12 @@ def end(rt: Runtime, caller: Caller, ref: str, outcome: str) -> dict[str, Any]:
             decision_id=answer.id,
             facts={"outcome": outcome},
         )
-        return view(rt, tx, row_of(tx, row["id"]))
+        return records.view(rt, tx, records.row_of(tx, row["id"]))
 
     def question(tx: Tx) -> Question:
-        row = row_of(tx, _find(tx, caller, ref))
+        row = records.row_of(tx, records.find(tx, caller, ref))
         own = caller.is_agent and caller.id == row["id"]
-        resource = ref_of(row)
+        resource = records.ref_of(row)
         if own:
             resource = ResourceRef(
                 "task",
@@ -396,42 +294,6 @@ def end(rt: Runtime, caller: Caller, ref: str, outcome: str) -> dict[str, Any]:
     return carry_out(rt, question, act)
 
 
-def close(tx: Tx, row: Row, event: TaskEvent, reason: str, *, state: str) -> None:
-    """End an agent's task, credentials and grants, and have its workspaces looked at."""
-    agent = load_agent(tx, row["id"])
-    if agent is None or agent.task is None:
-        raise missing("agent")
-    current = task_state(agent.task, tx.now)
-    if not (state == "killed" and current is not TaskState.OPEN):
-        closed = next_task_state(agent.task, event, tx.now)
-        tx.update(
-            t.tasks,
-            t.tasks.c.id == agent.task.id,
-            t.tasks.c.closed_at.is_(None),
-            state=closed.value,
-            closed_at=tx.now,
-        )
-    tx.update(
-        t.agents,
-        t.agents.c.id == row["id"],
-        t.agents.c.state == "active",
-        state=state,
-        ended_at=tx.now,
-        end_reason=reason,
-    )
-    credentials, grants = t.agent_credentials, t.grants
-    tx.update(
-        credentials,
-        credentials.c.agent_id == row["id"],
-        credentials.c.revoked_at.is_(None),
-        revoked_at=tx.now,
-    )
-    tx.update(
-        grants, grants.c.subject_id == row["id"], grants.c.revoked_at.is_(None), revoked_at=tx.now
-    )
-    recheck_agent(tx, row["id"])
-
-
 # --- the kill switch --------------------------------------------------------------------------
 def kill(rt: Runtime, caller: Caller, ref: str, reason: str) -> dict[str, Any]:
     """Stop one agent at once. Times are milliseconds since the order."""
@@ -441,12 +303,12 @@ def kill(rt: Runtime, caller: Caller, ref: str, reason: str) -> dict[str, Any]:
         return (time.perf_counter() - began) * _MILLISECONDS
 
     def act(tx: Tx, answer: Answer) -> tuple[str, list[tuple[str, int]]]:
-        row = row_of(tx, _find(tx, caller, ref), lock=True)
+        row = records.row_of(tx, records.find(tx, caller, ref), lock=True)
         if row["state"] == "killed":
             raise ConflictError(
                 f"{row['name']} was killed already.", fix="Nothing is left to do.", code="killed"
             )
-        close(tx, row, TaskEvent.CANCEL, reason, state="killed")
+        records.close(tx, row, TaskEvent.CANCEL, reason, state="killed")
         tx.update(
             t.agents,
             t.agents.c.id == row["id"],
@@ -470,16 +332,22 @@ def kill(rt: Runtime, caller: Caller, ref: str, reason: str) -> dict[str, Any]:
             .with_for_update()
         )
         targets = [
-            (w["id"], ws.set_desired(tx, w, Desired.STOPPED, "Killed.", stopped_by="kill"))
+            (w["id"], set_desired(tx, w, Desired.STOPPED, "Killed.", stopped_by="kill"))
             for w in live
             if w["desired"] != Desired.DELETED
         ]
         return row["id"], targets
 
+    def question(tx: Tx) -> Question:
+        row = records.row_of(tx, records.find(tx, caller, ref))
+        return simple(caller, Permission.AGENT_KILL, records.ref_of(row))
+
     agent_id, targets = carry_out(
         rt,
         lambda tx: simple(
-            caller, Permission.AGENT_KILL, ref_of(row_of(tx, _find(tx, caller, ref)))
+            caller,
+            Permission.AGENT_KILL,
+            records.ref_of(records.row_of(tx, records.find(tx, caller, ref))),
         ),
         act,
     )

@@ -32,6 +32,7 @@ from charter.services.access import carry_out, missing, note
 from charter.services.decisions import Answer, Question
 from charter.services.runtime import Caller, Runtime
 from charter.services.subjects import load_agent, load_human
+from charter.services.workspace_questions import WorkspaceRequest
 from charter.store import tables as t
 from charter.store.unit_of_work import Row, Tx
 
@@ -337,7 +338,7 @@ def _execute(
     match pending["action"]:
         case "workspace.create":
             answer, result = workspaces.create_in(
-                rt, tx, requester, workspaces.WorkspaceRequest(**pending["request"])
+                rt, tx, requester, WorkspaceRequest(**pending["request"])
             )
             done = "The workspace is being started."
         case "workspace.start":

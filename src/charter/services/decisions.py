@@ -210,9 +210,10 @@ def refuse_unless_allowed(answer: Answer) -> None:
     decision = answer.decision
     if decision.allowed:
         return
-    first = decision.decisive[0]
-    if first.rule == _NOT_VISIBLE:
-        raise NotFoundError(first.message, fix=first.fix)
+    # Whatever else speaks against it: what must not be known of gives the answer of what is not.
+    for violation in decision.decisive:
+        if violation.rule == _NOT_VISIBLE:
+            raise NotFoundError(violation.message, fix=violation.fix)
     fixes = " ".join(dict.fromkeys(v.fix for v in decision.decisive if v.fix))
     raise ForbiddenError(
         decision.explain(),
@@ -306,8 +307,8 @@ def replay(rt: Runtime, caller: Caller, limit: int) -> dict[str, Any]:
     try:
         with rt.database.reading() as tx:
             query = sa.select(t.decisions).order_by(t.decisions.c.id.desc()).limit(limit)
-            rows = tx.conn.execution_options(yield_per=500).execute(query).mappings()
-            for row in rows:
+            # In pieces: all facts of a long history would not fit in memory.
+            for row in tx.conn.execute(query.execution_options(yield_per=500)).mappings():
                 policy = engines.get(row["bundle_digest"])
                 if policy is None:
                     policy = engines[row["bundle_digest"]] = _stored_policy(

@@ -7,7 +7,7 @@ database does. So a revoked credential is dead at the next request, whatever its
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -17,6 +17,7 @@ from joserfc.jwk import OKPKey
 
 from charter.core.access.invariants import ResourceRef
 from charter.core.access.permissions import Permission
+from charter.core.access.roles import ORGANISATION, ScopeKind
 from charter.core.access.subjects import Agent, Human
 from charter.core.audit.event import ActorRef, AuditEvent, Outcome
 from charter.core.kernel.errors import InvalidInputError, UnauthenticatedError
@@ -111,8 +112,8 @@ def _signed_in(tx: Tx, person_id: str, credential_id: str, via: str) -> None:
 
 
 def end_session(rt: Runtime, caller: Caller) -> None:
-    """Sign out: the session or token that was shown is dead."""
-    table = t.sessions if caller.via == "session" else t.api_tokens
+    """Sign out: the session, token or credential that was shown is dead."""
+    table = {"session": t.sessions, "agent": t.agent_credentials}.get(caller.via, t.api_tokens)
     with rt.database.unit_of_work() as tx:
         tx.update(table, table.c.id == caller.credential_id, revoked_at=tx.now)
         note(tx, caller, "session.closed", "person", caller.person.id)
@@ -284,8 +285,20 @@ def _make_token(
     return {**row, "secret": secret}
 
 
-def _own_tokens(caller: Caller) -> ResourceRef:
-    return ResourceRef("token", owner_id=caller.id, owner_kind="human")
+def _own_tokens(caller: Caller, now: datetime) -> ResourceRef:
+    """The caller's tokens, placed where they hold a role.
+
+    A token belongs to no team, so a role that is held in one team only has to be enough.
+    """
+    scopes = [b.scope for b in caller.person.bindings if b.live(now)]
+    place = scopes[0] if scopes and ORGANISATION not in scopes else ORGANISATION
+    return ResourceRef(
+        "token",
+        owner_id=caller.id,
+        owner_kind="human",
+        team_id=place.id if place.kind is ScopeKind.TEAM else None,
+        project_id=place.id if place.kind is ScopeKind.PROJECT else None,
+    )
 
 
 def list_tokens(rt: Runtime, caller: Caller) -> list[dict[str, Any]]:
@@ -319,7 +332,7 @@ def create_token(rt: Runtime, caller: Caller, name: str, days: int) -> dict[str,
         return made
 
     return carry_out(
-        rt, lambda _: simple(caller, Permission.TOKEN_MANAGE, _own_tokens(caller)), act
+        rt, lambda tx: simple(caller, Permission.TOKEN_MANAGE, _own_tokens(caller, tx.now)), act
     )
 
 
@@ -338,4 +351,6 @@ def revoke_token(rt: Runtime, caller: Caller, token_id: str) -> None:
             raise missing("token")
         note(tx, caller, "token.revoked", "token", token_id, decision_id=answer.id)
 
-    carry_out(rt, lambda _: simple(caller, Permission.TOKEN_MANAGE, _own_tokens(caller)), act)
+    carry_out(
+        rt, lambda tx: simple(caller, Permission.TOKEN_MANAGE, _own_tokens(caller, tx.now)), act
+    )

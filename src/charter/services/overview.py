@@ -13,9 +13,10 @@ from charter.core.access.permissions import Permission
 from charter.core.access.reach import reach_set
 from charter.core.access.roles import permissions_anywhere, scope_chain
 from charter.core.access.subjects import Agent
-from charter.services import agents, approvals, audit, paging, people, quotas, workspaces
+from charter.services import agent_records, approvals, audit, paging, people, quotas
 from charter.services.access import check_visible, missing
 from charter.services.runtime import Caller, Runtime
+from charter.services.workspace_records import visible_workspaces
 from charter.store import tables as t
 from charter.store.unit_of_work import Tx
 
@@ -25,7 +26,7 @@ def me(rt: Runtime, caller: Caller) -> dict[str, Any]:
     with rt.database.reading() as tx:
         subject = caller.subject
         if isinstance(subject, Agent):
-            agent = agents.row_of(tx, subject.id)
+            agent = agent_records.row_of(tx, subject.id)
             chain = scope_chain(agent["team_id"], agent["project_id"])
             return {
                 "kind": "agent",
@@ -89,13 +90,13 @@ def overview(rt: Runtime, caller: Caller) -> dict[str, Any]:
             "workspaces": _counts(
                 tx,
                 sa.select(w.observed.label("key"), n)
-                .where(w.deleted_at.is_(None), workspaces.visible_workspaces(tx, caller))
+                .where(w.deleted_at.is_(None), visible_workspaces(tx, caller))
                 .group_by(w.observed),
             ),
             "agents": _counts(
                 tx,
                 sa.select(a.state.label("key"), n)
-                .where(agents.visible_agents(tx, caller))
+                .where(agent_records.visible_agents(tx, caller))
                 .group_by(a.state),
             ),
             "pending_approvals": approvals.count_for(tx, caller),

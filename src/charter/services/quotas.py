@@ -18,7 +18,15 @@ from charter.services.runtime import Runtime
 from charter.store import tables as t
 from charter.store.unit_of_work import Row, Tx
 
-__all__ = ["QuotaLine", "book", "ensure", "lines", "release"]
+__all__ = [
+    "QuotaLine",
+    "book",
+    "ensure",
+    "lines",
+    "missing_amount",
+    "release",
+    "reserved_scopes",
+]
 
 
 def _default(rt: Runtime, tx: Tx, scope: str) -> Amount:
@@ -138,3 +146,23 @@ def release(tx: Tx, workspace_id: str, *, stopped_only: bool = False) -> None:
         tx.update(t.reservations, mine, **dict.fromkeys(_WHILE_RUNNING, 0))
     else:
         tx.conn.execute(sa.delete(t.reservations).where(mine))
+
+
+def reserved_scopes(tx: Tx, workspace_id: str) -> list[str]:
+    """The scopes in which the workspace counts, in the order of locking."""
+    rows = tx.all(
+        sa.select(t.reservations.c.scope).where(t.reservations.c.workspace_id == workspace_id)
+    )
+    return sorted(row["scope"] for row in rows)
+
+
+def missing_amount(tx: Tx, row: Row) -> Amount:
+    """What a stopped workspace gave back and needs again to run."""
+    held = tx.one(
+        sa.select(t.reservations)
+        .where(t.reservations.c.workspace_id == row["id"])
+        .order_by(t.reservations.c.scope)
+        .limit(1)
+    )
+    full = Amount(row["vcpu"], row["memory_mib"], row["disk_mib"], row["gpu"], 1)
+    return full if held is None else full - Amount(**{d: held[d] for d in DIMENSIONS})

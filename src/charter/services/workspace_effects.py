@@ -28,7 +28,7 @@ from charter.core.lifecycle.transition import next_transition
 from charter.services import quotas
 from charter.services.lifecycle import facts_of_workspace
 from charter.services.runtime import Runtime
-from charter.services.workspaces import writable
+from charter.services.workspace_records import writable
 from charter.store import tables as t
 from charter.store.unit_of_work import Row, Tx
 

@@ -14,10 +14,11 @@ from charter.core.access.permissions import Permission
 from charter.core.kernel.canonical import digest
 from charter.core.kernel.errors import ConflictError
 from charter.core.lifecycle.states import Desired, WorkspaceState
-from charter.services import workspaces
+from charter.services import workspace_records as records
 from charter.services.access import carry_out, note
 from charter.services.decisions import Answer
 from charter.services.runtime import Caller, Runtime
+from charter.services.workspace_questions import question_about
 from charter.store import tables as t
 from charter.store.unit_of_work import Tx
 
@@ -40,10 +41,10 @@ def _decided(
     """Decide and record; the id of the workspace that runs. Commits before anything is done."""
 
     def act(tx: Tx, answer: Answer) -> str:
-        row = workspaces.find(tx, caller, ref)
+        row = records.find(tx, caller, ref)
         if row["desired"] != Desired.RUNNING or row["observed"] != WorkspaceState.RUNNING:
             raise ConflictError(
-                f"The workspace is {workspaces.state_word(row)}: {row['state_reason']}",
+                f"The workspace is {records.state_word(row)}: {row['state_reason']}",
                 fix=f"Start it: charter workspace start {row['name']}.",
                 code="not-running",
             )
@@ -67,8 +68,8 @@ def _decided(
 
     return carry_out(
         rt,
-        lambda tx: workspaces.question_about(
-            rt, tx, caller, workspaces.find(tx, caller, ref), action, extra=facts
+        lambda tx: question_about(
+            rt, tx, caller, records.find(tx, caller, ref), action, extra=facts
         ),
         act,
     )

@@ -5,6 +5,7 @@ not survive alone (nobody would enforce its limits or find it again). So each on
 process of its own, detached from whoever started it: it makes the home, the groups and the walls,
 writes down how far it got, watches the limits that the kernel does not keep, and cleans up. If it
 is killed, the kernel kills the sandbox with it (`die with parent`), and the mounts go with them.
+While bubblewrap builds, that promise has gaps; a pipe that only the holder keeps open closes them.
 
 It is started as `python -I -S` with its plan on standard input, imports the standard library and
 this package only, and is single-threaded: it forks. What the order of its first steps is good for
@@ -72,6 +73,7 @@ class Holder:
         self.walls: subprocess.Popen[bytes] | None = None
         self.init: ProcessName | None = None
         self.mounted: Path | None = None
+        self.lifeline = -1
         self.reason = ""
         self.disk_ceiling_mib = 0
 
@@ -196,19 +198,21 @@ class Holder:
         )
         within = 0 if "pids" in self.plan["groups"] else self.plan["max_processes"]
         words += [bubblewrap.python_inside(), "-I", "-S", bubblewrap.SUPERVISOR_INSIDE]
-        words += [str(listener.fileno()), str(within)]
+        # Whatever moment this process is killed at, the supervisor sees the end of this pipe.
+        lifeline, self.lifeline = os.pipe()
+        words += [str(listener.fileno()), str(within), str(lifeline)]
         parent = os.getpid()
         self.walls = subprocess.Popen(
             words,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=None,  # the holder's log
-            pass_fds=[*descriptors, write_info, listener.fileno()],
+            pass_fds=[*descriptors, write_info, listener.fileno(), lifeline],
             cwd="/",
             env={"PATH": os.defpath},
             preexec_fn=lambda: self.confine(parent),  # noqa: PLW1509 - no thread runs here
         )
-        for descriptor in (*descriptors, write_info):
+        for descriptor in (*descriptors, write_info, lifeline):
             os.close(descriptor)
         with os.fdopen(read_info, "rb") as info:
             said = info.read(1 << 16)
@@ -316,7 +320,9 @@ class Holder:
             del used[largest]
 
     def end(self, phase: str, detail: str) -> None:
-        """Kill what is left, give everything back, and note why."""
+        """Note why, kill what is left, and give everything back."""
+        with contextlib.suppress(OSError):
+            self.write(phase="ending", detail=detail[:2000])
         if self.walls is not None and self.walls.poll() is None:
             if self.init is not None:
                 self.init.send(signal.SIGKILL)

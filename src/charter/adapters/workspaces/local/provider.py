@@ -150,7 +150,7 @@ class LocalProvider:
         home.raise_fence(generation + 1)
         document = records.load(home.holder)
         init, holder = self._init_of(home) or init, self._holder_of(home)
-        if holder is not None and document.get("phase") != "running":
+        if holder is not None and document.get("phase") == "starting":
             holder.send(Signals.SIGKILL)  # it is still building, and would build on
         gone = self._kill_processes(group, init, _KILL_SECONDS)
         if document.get("phase") == "starting":
@@ -484,13 +484,13 @@ class LocalProvider:
         holder, init = self._holder_of(home), self._init_of(home)
         group = self._group(home)
         phase = records.load(home.holder).get("phase")
-        if holder is not None and phase != "running":
+        if holder is not None and phase == "starting":
             holder.send(Signals.SIGKILL)
         self._kill_processes(group, init, _GONE_SECONDS)
         if holder is not None and not holder.wait_gone(_GONE_SECONDS):
             holder.send(Signals.SIGKILL)
             holder.wait_gone(_GONE_SECONDS)
-        if holder is not None or phase in ("starting", "running"):
+        if holder is not None or phase in ("starting", "running", "ending"):
             self._end_strays(home)
         if group is not None:
             group.kill()
@@ -569,7 +569,7 @@ def _moment(value: object) -> datetime | None:
 
 
 def _why_failed(document: Mapping[str, Any]) -> str:
-    if document.get("phase") in ("failed", "ended"):
+    if document.get("phase") in ("failed", "ending", "ended"):
         return f"It ended: {document.get('detail', 'nobody knows why')}."
     name = ProcessName.from_json(document.get("holder"))
     if name is not None and name.is_alive():

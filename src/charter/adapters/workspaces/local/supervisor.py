@@ -13,7 +13,8 @@ the first process of a pid namespace from signals of its own namespace), and the
 memory or take its descriptors, because it is marked as not dumpable. As process 1 it also reaps
 what lost its parent.
 
-Arguments: descriptor of the listening socket, most processes (0: limited elsewhere).
+Arguments: descriptor of the listening socket, most processes (0: limited elsewhere), descriptor of
+a pipe that ends when the holder does; a sandbox without a holder must not be.
 """
 
 import contextlib
@@ -483,6 +484,13 @@ def serve(connection: socket.socket, places: threading.Semaphore) -> None:
         places.release()
 
 
+def end_with_holder(lifeline: int) -> None:
+    """Wait for the end of the pipe, then end the sandbox: the kernel kills all that is in it."""
+    while os.read(lifeline, 1):
+        pass
+    os._exit(1)
+
+
 def main() -> None:
     """Serve until told to end."""
     LIBC.prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)
@@ -497,6 +505,9 @@ def main() -> None:
     os.close(nothing)
     threading.stack_size(256 * 1024)
     threading.Thread(target=CHILDREN.reap, daemon=True).start()
+    lifeline = int(sys.argv[3])
+    os.set_inheritable(lifeline, False)
+    threading.Thread(target=end_with_holder, args=(lifeline,), daemon=True).start()
     places = threading.Semaphore(REQUESTS_AT_ONCE)
     while True:
         places.acquire()
