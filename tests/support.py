@@ -20,7 +20,7 @@ from charter import clock
 from charter.adapters.rego.load import shipped_bundle
 from charter.adapters.workspaces.local.provider import LocalProvider
 from charter.controllers import drift, expiry, lifecycle, outbox, sealing
-from charter.services import identity, people
+from charter.services import identity, people, roles
 from charter.services.audit_sealing import load_or_create_key
 from charter.services.bootstrap import bootstrap
 from charter.services.policy_point import PolicyPoint
@@ -74,15 +74,15 @@ class World:
         self.tokens[name] = made["secret"]
         return str(made["secret"])
 
-    def add_person(self, handle: str, *roles: tuple[str, str | None], team: str | None) -> None:
+    def add_person(self, handle: str, *held: tuple[str, str | None], team: str | None) -> None:
         """A person with (role, team scope) bindings, signed in."""
         people.create_person(
             self.rt, self.admin, handle=handle, display_name=None, email=None, time_zone="UTC"
         )
         if team is not None:
             people.add_member(self.rt, self.admin, team, handle)
-        for role, scope in roles:
-            people.bind_role(
+        for role, scope in held:
+            roles.bind_role(
                 self.rt,
                 self.admin,
                 person=handle,

@@ -126,6 +126,8 @@ class Worker:
 
     def keep(self, outcome: dict[str, Any], name: str, action: str = "workspace.created") -> str:
         """Write a created workspace into the ledger."""
+        if outcome["workspace"] is None:
+            raise AssertionError(f"{name} was not created: {outcome['decision']['violations']}")
         workspace = str(outcome["workspace"]["id"])
         with self.ledger.lock:
             self.ledger.wanted[workspace] = "running"

@@ -1,8 +1,7 @@
 """A real instance for the portal's tests: the world of `tests.support`, served and kept going.
 
 Nothing is imitated: PostgreSQL is the embedded one, decisions are made by the shipped policies,
-controllers run, and workspaces are real sandboxes. Only the supervisor is missing, and the API, of
-which the portal must not know.
+controllers run, and workspaces are real sandboxes. Only the supervisor is missing.
 """
 
 from __future__ import annotations
@@ -24,6 +23,7 @@ from starlette.responses import Response
 
 from charter.controllers import main as controllers
 from charter.portal.routes import build_router, no_such_page
+from charter.server import build_app
 from charter.services import people
 from charter.services.runtime import Runtime
 from charter.store.embedded import temporary_postgres
@@ -32,7 +32,7 @@ from tests.support import Clock, World, build_world
 
 
 def application(rt: Runtime) -> FastAPI:
-    """The portal alone, mounted as the whole application mounts it."""
+    """The portal alone, without the API: it must not need it."""
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     app.include_router(build_router(lambda _request: rt))
 
@@ -106,7 +106,7 @@ def running_instance() -> Iterator[Instance]:
         stack.callback(remove_sandboxes, world)
         loop = controllers.start(world.rt)
         stack.callback(loop.stop)
-        app = application(world.rt)
+        app = build_app(world.rt)
         stack.enter_context(serving(app, port))
         yield Instance(world, app)
 

@@ -139,7 +139,7 @@ def test_nobody_is_kept_out(instance: Instance, browser: Browser, scheme: str, w
             "/policies?q=cpu",
             "/policies/bundles",
             "/decisions",
-            "/none",
+            "/workspaces/none",
         ),
         "sam": ("/audit",),
     }

@@ -22,6 +22,7 @@ from charter.api import (
     people,
     policies,
     problems,
+    roles,
     sign_in,
     templates,
     workspaces,
@@ -34,6 +35,7 @@ PREFIX = "/api/v1"
 _ROUTERS = (
     sign_in.router,
     people.router,
+    roles.router,
     templates.router,
     workspaces.router,
     agents.router,

@@ -1,3 +1,4 @@
+# house: allow file-length — one vocabulary: the shapes refer to each other
 """The shapes that cross the HTTP edge. They validate; they decide nothing.
 
 Text is bounded and free of control characters and lone surrogates (PostgreSQL cannot keep them and

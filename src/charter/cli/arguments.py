@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
 
+from charter import clock
 from charter.cli.errors import usage
 from charter.core.kernel.units import MIB_PER_GIB
 
@@ -60,7 +61,7 @@ def moment(text: str | None, days: int | None, option: str) -> str | None:
     if text is not None and days is not None:
         raise usage(f"{option} and --days say the same thing twice.", "Give one of them.")
     if days is not None:
-        return (datetime.now(UTC) + timedelta(days=days)).isoformat()
+        return (clock.now() + timedelta(days=days)).isoformat()
     if text is None:
         return None
     try:

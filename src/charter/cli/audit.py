@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import tempfile
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Final
 
 import typer
 
+from charter import clock
 from charter.cli.arguments import file_text
 from charter.cli.command import All, Call, Limit, command, noun
 from charter.cli.errors import CommandError, ExitCode, usage
@@ -140,7 +140,7 @@ def export(
     force: Annotated[bool, typer.Option("--force", "-f", help="Replace the file.")] = False,
 ) -> None:
     """Export the sealed trail as a zip that can be verified without server or database."""
-    file = output or Path(f"charter-audit-{datetime.now(UTC):%Y-%m-%d}.zip")
+    file = output or Path(f"charter-audit-{clock.now():%Y-%m-%d}.zip")
     if file.is_dir():
         raise usage(f"{file} is a folder.", "Name a file with --output.")
     if file.exists() and not force:

@@ -14,12 +14,13 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import typer
 
+from charter import clock
 from charter.cli.command import Call, command
 from charter.cli.errors import CommandError, ExitCode
 from charter.cli.machine import read_settings, state_folder
@@ -234,7 +235,7 @@ def _asked(name: str, check: Callable[[], Check]) -> Check:
 
 
 def _age(moment: str) -> timedelta:
-    return datetime.now(UTC) - datetime.fromisoformat(moment)
+    return clock.now() - datetime.fromisoformat(moment)
 
 
 def _controllers(found: Any) -> Check:

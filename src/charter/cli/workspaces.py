@@ -1,3 +1,4 @@
+# house: allow file-length — every option of one noun is declared here
 """`charter workspace …`: ask for workspaces, look at them, end them."""
 
 from __future__ import annotations

@@ -45,15 +45,46 @@ class Step(Protocol):
         """Do one thing; what was done, for the status row, or None when nothing was left."""
 
 
+class Bell:
+    """Wakes every worker that has not looked since it last rang.
+
+    A worker notes the count before it looks and waits for a higher one afterwards. So a ring in
+    between is never lost, also when another worker of the same controller has heard it.
+    """
+
+    def __init__(self) -> None:
+        self._rings = 0
+        self._changed = threading.Condition()
+
+    def ring(self) -> None:
+        """Wake them."""
+        with self._changed:
+            self._rings += 1
+            self._changed.notify_all()
+
+    def count(self) -> int:
+        """How often it has rung."""
+        return self._rings
+
+    def wait(self, heard: int, seconds: float) -> None:
+        """Until it has rung more often than `heard`, but at most `seconds`."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._rings > heard, seconds)
+
+
 @dataclass(slots=True)
 class Controller:
-    """A named step; `every_seconds` paces those that have no due time of their own."""
+    """A named step; `every_seconds` paces those that have no due time of their own.
+
+    A paced controller looks at much at once; the wake-ups that come with every change are for the
+    others.
+    """
 
     name: str
     step: Step
     workers: int = 1
     every_seconds: float | None = None
-    wake: threading.Event = field(default_factory=threading.Event)
+    bell: Bell = field(default_factory=Bell)
 
 
 class Loop:
@@ -81,7 +112,7 @@ class Loop:
         """Let every worker finish what it has in hand."""
         self._stopping.set()
         for controller in self._controllers:
-            controller.wake.set()
+            controller.bell.ring()
         for thread in self._threads:
             thread.join(timeout_seconds)
 
@@ -94,7 +125,7 @@ class Loop:
         poll = controller.every_seconds or self._rt.settings.controller_poll_seconds
         idle_for = _STATUS_EVERY_SECONDS
         while not self._stopping.is_set():
-            controller.wake.clear()
+            heard = controller.bell.count()
             try:
                 done = controller.step(self._rt)
             except Exception as error:  # noqa: BLE001 — a controller outlives every failure
@@ -111,7 +142,7 @@ class Loop:
                     self._report(controller, {})
                     idle_for = 0.0
                 idle_for += poll
-                controller.wake.wait(poll)
+                controller.bell.wait(heard, poll)
 
     def _report(self, controller: Controller, done: Mapping[str, Any]) -> None:
         try:
@@ -155,6 +186,11 @@ class Loop:
                 )
             )
 
+    def _wake(self) -> None:
+        for controller in self._controllers:
+            if controller.every_seconds is None:
+                controller.bell.ring()
+
     def _listen(self) -> None:
         """Turn NOTIFY into wake-ups; without it the poll interval still does the work."""
         url = self._rt.database.url.replace("postgresql+psycopg://", "postgresql://")
@@ -166,8 +202,7 @@ class Loop:
                         # Waits on the socket, so that stopping is noticed within half a second.
                         readable, _, _ = select.select([conn.fileno()], [], [], 0.5)
                         if readable and any(True for _ in conn.notifies(timeout=0)):
-                            for controller in self._controllers:
-                                controller.wake.set()
+                            self._wake()
             except psycopg.Error as error:
                 _log.warning("listener lost its connection", error=str(error)[:200])
                 self._stopping.wait(1)

@@ -44,6 +44,7 @@ def row_of(tx: Tx, agent_id: str, *, lock: bool = False) -> Row:
 
 
 def find(tx: Tx, caller: Caller, ref: str) -> str:
+    """The id that an id, a visible agent's name, or an agent's own `self` means."""
     if ref == "self" and isinstance(caller.subject, Agent):
         return caller.id
     c = t.agents.c

@@ -9,13 +9,11 @@ this process die in between, the executors finish what was decided.
 from __future__ import annotations
 
 import time
-from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any, Final
 
 import sqlalchemy as sa
 
-from charter.adapters.workspaces.port import ProviderError
 from charter.core.access.invariants import ResourceRef
 from charter.core.access.permissions import Permission
 from charter.core.access.subjects import Human
@@ -25,11 +23,12 @@ from charter.core.audit.event import Outcome
 from charter.core.kernel.canonical import rfc3339
 from charter.core.kernel.decision import Effect
 from charter.core.kernel.errors import ConflictError, ForbiddenError
-from charter.core.lifecycle.states import Desired, WorkspaceState
+from charter.core.lifecycle.states import Desired
 from charter.services import agent_records as records
 from charter.services import approval_requests, idempotency, identity, lookup, paging, quotas
 from charter.services.access import carry_out, missing, note, simple
 from charter.services.decisions import Answer, Question, ask, grants_of, refuse_unless_allowed
+from charter.services.kill_switch import kill_sandboxes, write_stopped
 from charter.services.runtime import Caller, Runtime
 from charter.services.subjects import load_agent
 from charter.services.workspace_records import set_desired
@@ -37,7 +36,6 @@ from charter.store import tables as t
 from charter.store.unit_of_work import Tx
 
 _MILLISECONDS: Final = 1000
-_KILLERS: Final = 16  # sandboxes killed at the same time; a kill is a few system calls
 
 
 # --- create -----------------------------------------------------------------------------------
@@ -352,13 +350,12 @@ def kill(rt: Runtime, caller: Caller, ref: str, reason: str) -> dict[str, Any]:
         act,
     )
     credentials_dead_ms = since()
-    with ThreadPoolExecutor(max_workers=_KILLERS) as pool:
-        reports = list(pool.map(lambda target: _kill_one(rt, *target), targets))
+    reports = kill_sandboxes(rt, targets)
     processes_gone_ms = since()
     with rt.database.unit_of_work() as tx:
         for report in reports:
             if "error" not in report:
-                _stopped(tx, report)
+                write_stopped(tx, report)
         note(
             tx,
             caller,
@@ -379,31 +376,3 @@ def kill(rt: Runtime, caller: Caller, ref: str, reason: str) -> dict[str, Any]:
         "workspaces_stopped_ms": since(),
         "workspaces": reports,
     }
-
-
-def _kill_one(rt: Runtime, workspace_id: str, generation: int) -> dict[str, Any]:
-    try:
-        report = rt.provider.kill(workspace_id, generation)
-    except ProviderError as error:  # the outbox goes on trying; the answer says what happened
-        return {"id": workspace_id, "generation": generation, "error": error.message}
-    return {
-        "id": workspace_id,
-        "generation": generation,
-        "processes": report.processes_before,
-        "survivors": report.survivors,
-        "milliseconds": report.milliseconds,
-    }
-
-
-def _stopped(tx: Tx, report: dict[str, Any]) -> None:
-    c = t.workspaces.c
-    if tx.update(
-        t.workspaces,
-        c.id == report["id"],
-        c.generation == report["generation"],
-        observed=WorkspaceState.STOPPED.value,
-        observed_generation=report["generation"],
-        stopped_at=tx.now,
-        next_check_at=None,
-    ):
-        quotas.release(tx, report["id"], stopped_only=True)

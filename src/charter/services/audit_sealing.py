@@ -1,3 +1,4 @@
+# house: allow file-length — one writer: sealing, proofs and export stand on the same invariants
 """The sequencer of the audit trail: pending events become numbered, hashed, signed entries.
 
 A service writes its audit event into `audit_pending`, in the transaction of what it records. That

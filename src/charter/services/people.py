@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 from zoneinfo import available_timezones
 
@@ -11,11 +11,10 @@ import sqlalchemy as sa
 from charter.core.access.invariants import ResourceRef
 from charter.core.access.permissions import Permission
 from charter.core.access.reach import reach_set
-from charter.core.access.roles import ORGANISATION, RoleName, ScopeKind, conflicts
-from charter.core.kernel.errors import ConflictError, ForbiddenError, InvalidInputError
+from charter.core.kernel.errors import ConflictError, InvalidInputError
 from charter.core.resources.amounts import DIMENSIONS
 from charter.services import lookup, paging, quotas, secrets
-from charter.services.access import carry_out, check_visible, missing, note, simple
+from charter.services.access import carry_out, missing, note, simple
 from charter.services.decisions import Answer
 from charter.services.runtime import Caller, Runtime
 from charter.store import tables as t
@@ -317,201 +316,3 @@ def create_project(
     return carry_out(
         rt, lambda tx: simple(caller, Permission.TEAM_MANAGE, _team_ref(tx, team)), act
     )
-
-
-# --- roles ------------------------------------------------------------------------------------
-_BINDING = (
-    "id",
-    "person_id",
-    "role",
-    "scope_kind",
-    "scope_id",
-    "granted_by",
-    "created_at",
-    "expires_at",
-)
-
-
-def list_bindings(
-    rt: Runtime,
-    caller: Caller,
-    *,
-    person: str | None = None,
-    cursor: str | None = None,
-    limit: int = 50,
-) -> dict[str, Any]:
-    """Roles that are held, of people whom the caller may see."""
-    with rt.database.reading() as tx:
-        reach = reach_set(caller.subject, Permission.PEOPLE_VIEW, tx.now)
-        query = sa.select(t.role_bindings).where(t.role_bindings.c.revoked_at.is_(None))
-        if not reach.everything:
-            query = query.where(t.role_bindings.c.person_id == caller.person.id)
-        if person is not None:
-            query = query.where(t.role_bindings.c.person_id == lookup.person(tx, person)["id"])
-        return paging.newest_first(
-            tx,
-            query,
-            t.role_bindings.c.id,
-            lambda row: {n: row[n] for n in _BINDING},
-            cursor,
-            limit,
-        )
-
-
-def bind_role(
-    rt: Runtime,
-    caller: Caller,
-    *,
-    person: str,
-    role: str,
-    scope_kind: str,
-    scope: str | None,
-    expires_at: datetime | None = None,
-) -> dict[str, Any]:
-    """Give a role; a set of roles that separation of duties forbids is refused."""
-
-    def act(tx: Tx, answer: Answer) -> dict[str, Any]:
-        holder = lookup.person(tx, person)
-        if holder["id"] == caller.id and role != RoleName.READ_ONLY:
-            raise ForbiddenError(
-                "Nobody gives a role to themselves.",
-                fix="Ask another administrator.",
-                code="own-role",
-            )
-        if expires_at is not None and expires_at <= tx.now:
-            raise InvalidInputError(
-                "The role would have ended before it began.", fix="Give a time in the future."
-            )
-        scope_id = _scope_id(tx, scope_kind, scope)
-        held = tx.all(
-            sa.select(t.role_bindings.c.role)
-            .join(t.people, t.people.c.id == t.role_bindings.c.person_id)
-            .where(
-                t.role_bindings.c.person_id == holder["id"],
-                t.role_bindings.c.revoked_at.is_(None),
-            )
-            .with_for_update(of=t.people)
-        )
-        clash = conflicts({RoleName(role), *(RoleName(h["role"]) for h in held)})
-        if clash:
-            raise ConflictError(clash[0].message, fix=clash[0].fix, code="separation-of-duties")
-        row = {
-            "id": tx.new_id("binding"),
-            "person_id": holder["id"],
-            "role": role,
-            "scope_kind": scope_kind,
-            "scope_id": scope_id,
-            "granted_by": caller.id,
-            "created_at": tx.now,
-            "expires_at": expires_at,
-        }
-        tx.insert(t.role_bindings, **row)
-        note(
-            tx,
-            caller,
-            "role.bound",
-            "person",
-            holder["id"],
-            decision_id=answer.id,
-            facts={"role": role, "scope": f"{scope_kind}:{scope_id}"},
-        )
-        return row
-
-    return carry_out(
-        rt,
-        lambda tx: simple(
-            caller,
-            Permission.ROLE_BIND,
-            _binding_ref(tx, scope_kind, scope),
-            {"spec": {"role": role}},
-        ),
-        act,
-    )
-
-
-def _scope_id(tx: Tx, scope_kind: str, scope: str | None) -> str:
-    if scope_kind == ScopeKind.ORGANISATION:
-        return ORGANISATION.id
-    if scope is None:
-        raise InvalidInputError(
-            f"A role in a {scope_kind} needs to say which.", fix=f"Name the {scope_kind}."
-        )
-    found = lookup.team(tx, scope) if scope_kind == ScopeKind.TEAM else lookup.project(tx, scope)
-    return str(found["id"])
-
-
-def _binding_ref(tx: Tx, scope_kind: str, scope: str | None) -> ResourceRef:
-    scope_id = _scope_id(tx, scope_kind, scope)
-    match scope_kind:
-        case ScopeKind.TEAM:
-            return ResourceRef("role-binding", team_id=scope_id)
-        case ScopeKind.PROJECT:
-            team_id = lookup.project(tx, scope_id)["team_id"]
-            return ResourceRef("role-binding", team_id=team_id, project_id=scope_id)
-        case _:
-            return ResourceRef("role-binding")
-
-
-def revoke_role(rt: Runtime, caller: Caller, binding_id: str) -> None:
-    """Take a role away; whoever held it, and their agents, have it no more at the next request."""
-
-    def find(tx: Tx) -> Row:
-        row = tx.one(
-            sa.select(t.role_bindings).where(
-                t.role_bindings.c.id == binding_id, t.role_bindings.c.revoked_at.is_(None)
-            )
-        )
-        if row is None:
-            raise missing("role")
-        return row
-
-    def act(tx: Tx, answer: Answer) -> None:
-        row = find(tx)
-        _keep_one_admin(tx, row)
-        tx.update(t.role_bindings, t.role_bindings.c.id == binding_id, revoked_at=tx.now)
-        note(
-            tx,
-            caller,
-            "role.revoked",
-            "person",
-            row["person_id"],
-            decision_id=answer.id,
-            facts={"role": row["role"]},
-        )
-
-    def question(tx: Tx) -> Any:
-        row = find(tx)
-        check_visible(tx, caller, ResourceRef("role-binding"))
-        return simple(
-            caller,
-            Permission.ROLE_BIND,
-            _binding_ref(tx, row["scope_kind"], row["scope_id"]),
-            {"spec": {"role": row["role"]}},
-        )
-
-    carry_out(rt, question, act)
-
-
-def _keep_one_admin(tx: Tx, row: Row) -> None:
-    if row["role"] != RoleName.PLATFORM_ADMIN or row["scope_kind"] != ScopeKind.ORGANISATION:
-        return
-    c = t.role_bindings.c
-    tx.conn.execute(sa.text("SELECT pg_advisory_xact_lock(hashtext('charter.last-admin'))"))
-    others = tx.all(
-        sa.select(c.id)
-        .join(t.people, t.people.c.id == c.person_id)
-        .where(
-            c.role == row["role"],
-            c.scope_kind == row["scope_kind"],
-            c.revoked_at.is_(None),
-            c.id != row["id"],
-            sa.or_(c.expires_at.is_(None), c.expires_at > tx.now),
-            t.people.c.deactivated_at.is_(None),
-        )
-    )
-    if not others:
-        raise ConflictError(
-            "This is the last platform admin.",
-            fix="Give the role to somebody else first.",
-            code="last-admin",
-        )

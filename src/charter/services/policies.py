@@ -13,12 +13,12 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
 
-from charter.adapters.rego.describe import describe_rules
 from charter.adapters.rego.testing import run_tests
 from charter.core.access.invariants import ResourceRef
 from charter.core.access.permissions import Permission
 from charter.core.kernel.errors import InvalidInputError, NotFoundError
 from charter.core.policy.bundle import Bundle
+from charter.services import paging
 from charter.services.access import carry_out, note, simple
 from charter.services.decisions import Answer
 from charter.services.lifecycle import recheck_all
@@ -146,7 +146,7 @@ def active(rt: Runtime, caller: Caller) -> dict[str, Any]:
         policy = rt.policy.active(tx)
         return {
             **_view(tx, _row(tx, policy.digest)),
-            "rules": len(describe_rules(policy.bundle)),
+            "rules": len(policy.rules),
         }
 
 
@@ -154,15 +154,21 @@ def bundles(
     rt: Runtime, caller: Caller, *, cursor: str | None = None, limit: int = 50
 ) -> dict[str, Any]:
     """All kept bundles, newest first."""
-    del caller, cursor
+    del caller
+    limit = paging.checked_limit(limit)
     with rt.database.reading() as tx:
         c = t.bundles.c
-        rows = tx.all(
-            sa.select(c.digest, c.created_at, c.loaded_by, c.note)
-            .order_by(c.created_at.desc())
-            .limit(limit)
-        )
-        return {"items": [_view(tx, row) for row in rows], "next": None}
+        query = sa.select(c.digest, c.created_at, c.loaded_by, c.note)
+        if cursor is not None:  # digests have no order in time, so the row itself is the place
+            last = tx.one(query.where(c.digest == cursor))
+            if last is not None:
+                query = query.where(
+                    sa.tuple_(c.created_at, c.digest)
+                    < sa.tuple_(sa.literal(last["created_at"]), sa.literal(last["digest"]))
+                )
+        rows = tx.all(query.order_by(c.created_at.desc(), c.digest.desc()).limit(limit + 1))
+        more = rows[limit - 1]["digest"] if len(rows) > limit else None
+        return {"items": [_view(tx, row) for row in rows[:limit]], "next": more}
 
 
 def rules(rt: Runtime, caller: Caller) -> list[dict[str, Any]]:
@@ -170,7 +176,7 @@ def rules(rt: Runtime, caller: Caller) -> list[dict[str, Any]]:
     del caller
     with rt.database.reading() as tx:
         policy = rt.policy.active(tx)
-        return [_rule_view(rule) for rule in describe_rules(policy.bundle)]
+        return [_rule_view(rule) for rule in policy.rules]
 
 
 def rule(rt: Runtime, caller: Caller, rule_id: str) -> dict[str, Any]:
@@ -178,7 +184,7 @@ def rule(rt: Runtime, caller: Caller, rule_id: str) -> dict[str, Any]:
     del caller
     with rt.database.reading() as tx:
         policy = rt.policy.active(tx)
-        for found in describe_rules(policy.bundle):
+        for found in policy.rules:
             if found.id == rule_id:
                 return {**_rule_view(found), "source": policy.bundle.text(found.file)}
     raise NotFoundError(

@@ -10,17 +10,19 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass
+from functools import cached_property
 
 import sqlalchemy as sa
 
+from charter.adapters.rego.describe import RuleDescription, describe_rules
 from charter.adapters.rego.engine import EngineThread
-from charter.core.kernel.errors import UnavailableError
+from charter.core.kernel.errors import CharterError, UnavailableError
 from charter.core.policy.bundle import Bundle, PolicyData
 from charter.store import tables as t
 from charter.store.unit_of_work import Tx
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class ActivePolicy:
     """The bundle in force: compiled engine, typed data, and the digest that decisions record."""
 
@@ -28,6 +30,11 @@ class ActivePolicy:
     bundle: Bundle
     data: PolicyData
     engine: EngineThread
+
+    @cached_property
+    def rules(self) -> tuple[RuleDescription, ...]:
+        """Its rules as people read them; parsing them takes a good part of a second, once."""
+        return tuple(describe_rules(self.bundle))
 
 
 def compile_engine(bundle: Bundle) -> ActivePolicy:
@@ -76,7 +83,14 @@ class PolicyPoint:
                 code="policy-corrupt",
             )
         previous = self._active
-        self._active = compile_engine(bundle)
+        try:
+            self._active = compile_engine(bundle)
+        except CharterError as error:
+            raise UnavailableError(
+                f"The active policy bundle cannot be used: {error.message}",
+                fix="An administrator puts a working one in force: charter policy apply DIR.",
+                code="policy-unavailable",
+            ) from error
         if previous is not None:
             previous.engine.close()
 

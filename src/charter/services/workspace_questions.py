@@ -70,6 +70,10 @@ class Plan:
 
 
 def resolve_plan(rt: Runtime, tx: Tx, caller: Caller, request: WorkspaceRequest) -> Plan:
+    """The request with its template, amount, team, project and quota scopes looked up.
+
+    Raises `InvalidInputError` or `NotFoundError` for what does not exist or makes no sense.
+    """
     data = rt.policy.active(tx).data
     team, project = lookup.place(tx, caller, request.team, request.project)
     subject = caller.subject
@@ -143,6 +147,7 @@ def _spec(plan: Plan) -> dict[str, Any]:
 
 
 def create_question(rt: Runtime, tx: Tx, caller: Caller, plan: Plan, *, lock: bool) -> Question:
+    """What is asked about creating this; `lock` holds the quota lines until the commit."""
     if lock:
         quotas.ensure(rt, tx, plan.scopes)
     held = quotas.lines(tx, plan.scopes, lock=lock)

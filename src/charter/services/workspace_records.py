@@ -165,3 +165,13 @@ def check_name_free(tx: Tx, caller: Caller, name: str) -> None:
             fix="Choose another name, or delete that one first.",
             code="name-taken",
         )
+
+
+def refuse_deleted(row: Row) -> None:
+    """Raise when the workspace is deleted or on its way there."""
+    if row["desired"] == Desired.DELETED:
+        raise ConflictError(
+            "This workspace is being deleted or is gone.",
+            fix="Create a new one; what was deleted does not come back.",
+            code="workspace-deleted",
+        )

@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from charter.core.access.permissions import Permission
 from charter.core.access.subjects import Agent
 from charter.core.kernel.decision import Effect
-from charter.core.kernel.errors import ConflictError, ForbiddenError
+from charter.core.kernel.errors import ForbiddenError
 from charter.core.lifecycle.states import Desired, WorkspaceState
 from charter.core.lifecycle.transition import extend as may_extend
 from charter.core.resources.amounts import DIMENSIONS, Amount
@@ -246,15 +246,6 @@ def _change(
     return {"decision": decided[0].as_json(), "workspace": workspace, "approval": None}
 
 
-def _gone(row: Row) -> None:
-    if row["desired"] == Desired.DELETED:
-        raise ConflictError(
-            "This workspace is being deleted or is gone.",
-            fix="Create a new one; what was deleted does not come back.",
-            code="workspace-deleted",
-        )
-
-
 def start(
     rt: Runtime, caller: Caller, ref: str, justification: str | None = None
 ) -> dict[str, Any]:
@@ -291,7 +282,7 @@ def start_in(
 ) -> tuple[Answer, str | None]:
     """Decide under locked quotas and, on a yes, decide that it runs; for `start` and approvals."""
     row = records.find(tx, caller, ref, lock=True)
-    _gone(row)
+    records.refuse_deleted(row)
     running = row["desired"] == Desired.RUNNING and row["observed"] != WorkspaceState.FAILED
     lines = quotas.lines(tx, quotas.reserved_scopes(tx, row["id"]), lock=True)
     amount = Amount() if running else quotas.missing_amount(tx, row)
@@ -329,7 +320,7 @@ def stop(rt: Runtime, caller: Caller, ref: str, justification: str | None = None
     """Stop it; its home is kept."""
 
     def act(tx: Tx, answer: Answer, row: Row) -> None:
-        _gone(row)
+        records.refuse_deleted(row)
         if row["desired"] == Desired.STOPPED:
             return
         records.set_desired(tx, row, Desired.STOPPED, "Stopped on request.", stopped_by="person")
@@ -358,7 +349,7 @@ def extend(
     """Push the idle stop away, once per call, up to the maximum runtime."""
 
     def act(tx: Tx, answer: Answer, row: Row) -> None:
-        _gone(row)
+        records.refuse_deleted(row)
         facts = facts_of_workspace(rt, tx, row)
         decision = may_extend(
             facts,

@@ -1,3 +1,4 @@
+# house: allow file-length — the schema is read as one document
 """Every table, in one place, as SQLAlchemy Core sees it.
 
 Conventions: `id` is an opaque prefixed identifier, times are `timestamptz`, memory and disk are

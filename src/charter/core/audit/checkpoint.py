@@ -175,6 +175,7 @@ def parse_number(text: str) -> int | None:
 
 
 def encode_base64(raw: bytes) -> str:
+    """`raw` in the standard alphabet with padding, as signed notes spell it."""
     return base64.b64encode(raw).decode()
 
 
