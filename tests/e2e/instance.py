@@ -41,7 +41,13 @@ class NeverHappenedError(AssertionError):
     """What was waited for did not come true."""
 
 
-def until(look: Callable[[], T | None], what: str, seconds: float = 90.0) -> T:
+def until(
+    look: Callable[[], T | None],
+    what: str,
+    seconds: float = 90.0,
+    *,
+    every_seconds: float = _POLL_SECONDS,
+) -> T:
     """The first true answer of `look`; the limit only ends a test that hangs."""
     deadline = time.monotonic() + seconds
     while True:
@@ -50,7 +56,7 @@ def until(look: Callable[[], T | None], what: str, seconds: float = 90.0) -> T:
             return found
         if time.monotonic() > deadline:
             raise NeverHappenedError(f"{what} did not come true within {seconds:g} s")
-        time.sleep(_POLL_SECONDS)
+        time.sleep(every_seconds)
 
 
 class RefusedError(AssertionError):

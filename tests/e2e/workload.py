@@ -19,6 +19,7 @@ from tests.e2e.instance import Client, Instance, NeverHappenedError, RefusedErro
 
 _ANSWER_SECONDS: Final = 240.0  # only ends a worker that never gets an answer again
 _BUSY: Final = frozenset({429, 503})  # "try again": the API cannot reach a part of itself
+_PAUSE_SECONDS: Final = 0.1  # before a request is repeated
 _LIVE: Final = 2  # workspaces of a worker; more of them would need approvals for their disks
 
 
@@ -119,7 +120,8 @@ class Worker:
                 return None
             return answer
 
-        answer = until(ask, f"an answer to {self.name} {method} {path}", _ANSWER_SECONDS)
+        what = f"an answer to {self.name} {method} {path}"
+        answer = until(ask, what, _ANSWER_SECONDS, every_seconds=_PAUSE_SECONDS)
         if answer.is_error:
             raise RefusedError(answer)
         return answer.json()
@@ -151,6 +153,12 @@ class Worker:
         with self.ledger.lock:
             self.ledger.wanted[workspace] = desired
         self.ledger.promise(f"workspace.{event}", workspace, outcome["decision"]["id"])
+        if verb == "delete":  # until it is gone, it counts in its owner's quotas
+
+            def gone() -> bool:
+                return bool(self.persist(client, "GET", path)["state"] == "deleted")
+
+            until(gone, f"{workspace} gone", _ANSWER_SECONDS, every_seconds=_PAUSE_SECONDS)
 
 
 class Developer(Worker):
@@ -189,9 +197,13 @@ class Sponsor(Worker):
         self.instance, self.client = instance, client
         self.made = 0
         self.current: tuple[str, str] | None = None
+        self.evidence: str | None = None
 
     def act(self) -> None:
-        if self.current is None:
+        if self.evidence is not None:
+            self.order(self.client, self.evidence, "delete")
+            self.evidence = None
+        elif self.current is None:
             self._begin()
         else:
             self._finish(*self.current)
@@ -225,6 +237,7 @@ class Sponsor(Worker):
                     raise
             self.ledger.promise("agent.killed", agent)
             self.ledger.wanted[workspace] = "stopped"
+            self.evidence = workspace
         else:
             try:
                 outcome = {"outcome": "completed"}
@@ -252,7 +265,11 @@ class Applicant(Worker):
             return
         self.made += 1
         name = f"{self.name}-{self.made}"
-        body = {"name": name, "template": "python", "vcpu": 40}
+        body: dict[str, object] = {
+            "name": name,
+            "template": "python",
+            "vcpu": 33 + self.made,
+        }  # a grant is for one size
         asked = self.persist(self.client, "POST", "/workspaces", body)
         approval = asked["approval"]["id"]
         self.ledger.promise("approval.requested", approval, asked["decision"]["id"])

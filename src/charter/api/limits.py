@@ -45,30 +45,38 @@ class RequestLimits:
             "Send less; files go into a workspace in pieces.",
         )
         declared = dict(scope["headers"]).get(b"content-length", b"0")
-        if declared.isdigit() and int(declared) > self._max:
+        if (declared.isdigit() and int(declared) > self._max) or await self._outgrown(
+            scope, receive, send
+        ):
             await too_large(scope, receive, send)
-            return
+
+    async def _outgrown(self, scope: Scope, receive: Receive, send: Send) -> bool:
+        """Pass the request on; whether its body outgrew the bound before anything was answered."""
         seen = 0
-        started = False
+        over = started = False
 
         async def bounded() -> Message:
-            nonlocal seen
+            nonlocal seen, over
             message = await receive()
             seen += len(message.get("body", b""))
             if seen > self._max:
+                over = True
                 raise BodyTooLargeError
             return message
 
         async def watched(message: Message) -> None:
             nonlocal started
+            if over and not started:
+                return  # whatever was made of the broken body; another answer replaces it
             started = True
             await send(message)
 
         try:
             await self._app(scope, bounded, watched)
-        except BodyTooLargeError:
-            if not started:
-                await too_large(scope, receive, send)
+        except Exception:
+            if not over:
+                raise
+        return over and not started
 
 
 def _decodable(scope: Scope) -> bool:

@@ -6,6 +6,7 @@ query or another subject's data. `Problem` is also the documented response of ev
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Sequence
 from typing import Any
 
@@ -33,6 +34,14 @@ _TITLES = {
     429: "Too many",
     500: "Something went wrong",
     503: "Not available now",
+}
+
+
+# What the framework refuses by itself; its own words are no sentences.
+_PLAIN = {
+    400: ("malformed-json", "The body is not a JSON document in UTF-8, or is nested too deeply."),
+    404: ("no-such-route", "There is nothing at this address."),
+    405: ("method-not-allowed", "This address does not take the method {method}."),
 }
 
 
@@ -108,20 +117,20 @@ def install(app: FastAPI) -> None:
             400 if malformed else 422,
             "malformed-json" if malformed else "invalid-input",
             detail,
-            "Correct the named field and send the request again; /api/v1/docs shows its shape.",
+            "Correct the named field and send the request again; docs/reference/api.md shows its shape.",
             {"fields": fields},
         )
 
     @app.exception_handler(HTTPException)
-    def _http(_request: Request, error: HTTPException) -> JSONResponse:
-        code = {404: "no-such-route", 405: "method-not-allowed"}.get(
-            error.status_code, f"http-{error.status_code}"
+    def _http(request: Request, error: HTTPException) -> JSONResponse:
+        code, detail = _PLAIN.get(
+            error.status_code, (f"http-{error.status_code}", "The request was refused.")
         )
         response = problem(
             error.status_code,
             code,
-            str(error.detail or "The request was refused."),
-            "See /api/v1/docs for the routes and what they take.",
+            detail.format(method=request.method),
+            "See /api/v1/openapi.json for the routes and what they take.",
         )
         for name, value in (error.headers or {}).items():
             response.headers[name] = value
@@ -129,7 +138,9 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(Exception)
     def _unexpected(request: Request, error: Exception) -> JSONResponse:
-        _log.error("unhandled", path=request.url.path, error=repr(error), exc_info=error)
+        # As text: a renderer of exceptions may show local variables, and those hold credentials.
+        trace = "".join(traceback.format_exception(error))
+        _log.error("unhandled", path=request.url.path, trace=trace)
         return problem(
             500,
             "internal-error",

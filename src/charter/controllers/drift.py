@@ -36,7 +36,8 @@ def step(rt: Runtime) -> Mapping[str, Any] | None:
             .with_for_update(skip_locked=True)
         )
         for row in rows:
-            if _differs(row, seen.get(row["id"])):
+            # What was seen may be older than the row, which is locked now: look again.
+            if _differs(row, seen.get(row["id"])) and _differs(row, rt.provider.observe(row["id"])):
                 _mend(tx, row)
                 mended += 1
         known = set(tx.conn.execute(sa.select(c.id).where(c.id.in_(list(seen)))).scalars())

@@ -11,6 +11,7 @@ What a controller did, and how it failed, stands in its status row for the opera
 
 from __future__ import annotations
 
+import contextlib
 import select
 import socket
 import threading
@@ -25,7 +26,6 @@ import sqlalchemy as sa
 import structlog
 from sqlalchemy.dialects.postgresql import insert
 
-from charter.core.kernel.errors import CharterError
 from charter.services.runtime import Runtime
 from charter.store import tables as t
 from charter.store.unit_of_work import WAKE_CHANNEL
@@ -94,6 +94,7 @@ class Loop:
         self._rt = rt
         self._controllers = controllers
         self._stopping = threading.Event()
+        self._recovered = Bell()  # rings when the database is there again, and at the end
         self._threads: list[threading.Thread] = []
 
     def start(self) -> None:
@@ -113,6 +114,7 @@ class Loop:
         self._stopping.set()
         for controller in self._controllers:
             controller.bell.ring()
+        self._recovered.ring()
         for thread in self._threads:
             thread.join(timeout_seconds)
 
@@ -125,12 +127,12 @@ class Loop:
         poll = controller.every_seconds or self._rt.settings.controller_poll_seconds
         idle_for = _STATUS_EVERY_SECONDS
         while not self._stopping.is_set():
-            heard = controller.bell.count()
+            heard, recovered = controller.bell.count(), self._recovered.count()
             try:
                 done = controller.step(self._rt)
             except Exception as error:  # noqa: BLE001 — a controller outlives every failure
                 self._failed(controller, error)
-                self._stopping.wait(backoff)
+                self._recovered.wait(recovered, backoff)
                 backoff = min(backoff * 2, _LONGEST_BACKOFF_SECONDS)
                 continue
             backoff = _FIRST_BACKOFF_SECONDS
@@ -147,17 +149,15 @@ class Loop:
     def _report(self, controller: Controller, done: Mapping[str, Any]) -> None:
         try:
             self._write_status(controller, done, None)
-        except CharterError as error:
-            _log.warning("status not written", controller=controller.name, error=error.message)
+        except Exception as error:  # noqa: BLE001 — a controller outlives every failure
+            _log.warning("status not written", controller=controller.name, error=repr(error)[:500])
 
     def _failed(self, controller: Controller, error: Exception) -> None:
         if self._stopping.is_set():
             return
         _log.warning("controller failed", controller=controller.name, error=repr(error)[:500])
-        try:
+        with contextlib.suppress(Exception):  # the database is what failed; the log has to do
             self._write_status(controller, {}, repr(error)[:500])
-        except CharterError:
-            return  # the database is what failed; the log line has to do
 
     def _write_status(
         self, controller: Controller, done: Mapping[str, Any], error: str | None
@@ -198,6 +198,8 @@ class Loop:
             try:
                 with psycopg.connect(url, autocommit=True) as conn:
                     conn.execute(f"LISTEN {WAKE_CHANNEL}")
+                    self._recovered.ring()
+                    self._wake()  # what was said while nobody listened
                     while not self._stopping.is_set():
                         # Waits on the socket, so that stopping is noticed within half a second.
                         readable, _, _ = select.select([conn.fileno()], [], [], 0.5)

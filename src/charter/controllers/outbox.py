@@ -1,6 +1,8 @@
 """Executes the effects that services left: at least once, fenced by generation.
 
 The effect's row stays locked while it is carried out, so a replica that dies gives it back at once.
+An effect that fails in a way nobody foresaw is put off like any other: it must not stand before
+the others for ever.
 """
 
 from __future__ import annotations
@@ -10,13 +12,30 @@ from datetime import timedelta
 from typing import Any, Final
 
 import sqlalchemy as sa
+import structlog
 
 from charter.services.runtime import Runtime
-from charter.services.workspace_effects import converge
+from charter.services.workspace_effects import Converged, converge
 from charter.store import tables as t
+from charter.store.unit_of_work import Row, Tx
 
+_log = structlog.get_logger("charter.controllers")
 _FIRST_RETRY_SECONDS: Final = 1
 _LONGEST_RETRY_SECONDS: Final = 60
+
+
+def _carry_out(rt: Runtime, tx: Tx, effect: Row) -> Converged:
+    savepoint = tx.conn.begin_nested()
+    try:
+        result = converge(rt, tx, effect["workspace_id"], effect["generation"], effect["attempts"])
+    except sa.exc.DBAPIError:
+        raise  # the transaction is lost, and the effect is as it was
+    except Exception as error:  # noqa: BLE001 — see above
+        savepoint.rollback()  # house: allow unit-of-work — a savepoint, not the transaction
+        _log.exception("effect failed", workspace=effect["workspace_id"])
+        return Converged(done=False, error=repr(error)[:500])
+    savepoint.commit()  # house: allow unit-of-work — a savepoint, not the transaction
+    return result
 
 
 def step(rt: Runtime) -> Mapping[str, Any] | None:
@@ -32,7 +51,7 @@ def step(rt: Runtime) -> Mapping[str, Any] | None:
         )
         if effect is None:
             return None
-        result = converge(rt, tx, effect["workspace_id"], effect["generation"], effect["attempts"])
+        result = _carry_out(rt, tx, effect)
         attempts = effect["attempts"] + 1
         delay = min(_FIRST_RETRY_SECONDS * 2 ** effect["attempts"], _LONGEST_RETRY_SECONDS)
         tx.update(

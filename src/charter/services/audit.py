@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import sqlalchemy as sa
 
@@ -19,6 +19,8 @@ from charter.services.approval_requests import requester_name
 from charter.services.runtime import Caller, Runtime
 from charter.store import tables as t
 from charter.store.unit_of_work import Row, Tx
+
+_LONGEST_INDEX: Final = 18  # digits; more would not fit the column
 
 
 def _check_may_view(tx: Tx, caller: Caller) -> None:
@@ -81,7 +83,8 @@ def events_page(
         if outcome is not None:
             query = query.where(c.outcome == outcome)
         if cursor is not None:
-            query = query.where(c.index < (int(cursor) if cursor.isdecimal() else 0))
+            known = cursor.isdecimal() and len(cursor) <= _LONGEST_INDEX
+            query = query.where(c.index < (int(cursor) if known else 0))
         rows: list[Row] = list(tx.all(query.order_by(c.index.desc()).limit(limit + 1)))
         items = [_view(tx, r["index"], bytes(r["leaf"]), r["payload"]) for r in rows[:limit]]
         more = str(items[-1]["index"]) if len(rows) > limit else None

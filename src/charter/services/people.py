@@ -15,6 +15,7 @@ from charter.core.kernel.errors import ConflictError, InvalidInputError
 from charter.core.resources.amounts import DIMENSIONS
 from charter.services import lookup, paging, quotas, secrets
 from charter.services.access import carry_out, missing, note, simple
+from charter.services.approval_requests import notify
 from charter.services.decisions import Answer
 from charter.services.runtime import Caller, Runtime
 from charter.store import tables as t
@@ -98,6 +99,8 @@ def sign_in_link(rt: Runtime, caller: Caller, ref: str) -> dict[str, Any]:
                 f"{row['handle']} is deactivated.", fix="Links are for active people only."
             )
         made = make_link(rt, tx, row["id"], made_by=caller.id)
+        # Whoever holds a link signs in as that person, so the person learns of each.
+        notify(tx, row["id"], "sign-in-link", "A sign-in link was made for your account.")
         note(tx, caller, "person.link-made", "person", row["id"], decision_id=answer.id)
         return made
 

@@ -112,6 +112,7 @@ class Database:
             max_overflow=0,
             pool_timeout=20,
             pool_pre_ping=True,
+            hide_parameters=True,  # the values of a failed statement may be secrets or personal
             connect_args={
                 "options": "-c timezone=UTC -c lock_timeout=15s -c statement_timeout=60s",
                 "application_name": "charter",
@@ -138,7 +139,9 @@ class Database:
                 fix="Try again in a few seconds.",
                 code="database-busy",
             ) from error
-        except sa.exc.OperationalError as error:
+        except sa.exc.DBAPIError as error:
+            if not (isinstance(error, sa.exc.OperationalError) or error.connection_invalidated):
+                raise
             state = getattr(error.orig, "sqlstate", None)
             if state in _SERIALISATION_FAILURE or state == "55P03":
                 raise UnavailableError(

@@ -15,7 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.adapters.workspaces import needs
+from charter.adapters.workspaces.local.processes import pids_of_uid
+from tests.adapters.workspaces import needs, support
 
 UID = 64_321  # nobody's: above the accounts, below the ranges for containers
 ROOT = Path(__file__).resolve().parents[3]
@@ -82,5 +83,6 @@ def test_an_ordinary_user_gets_the_same_walls() -> None:
             *(tree / "tests/adapters/workspaces" / f"{module}.py" for module in MODULES),
         )  # fmt: skip
         done = subprocess.run(words, cwd=tree, capture_output=True, text=True, check=False)
+    support.wait_for(lambda: not pids_of_uid(UID), "no process of the user is left")
     assert done.returncode == 0, done.stdout + done.stderr
     assert " passed" in done.stdout
