@@ -84,7 +84,7 @@ BAD_WORKSPACES: dict[str, dict[str, object]] = {
 }
 
 
-@spec("UX-3", "SE-1")
+@spec("UX-3")
 @pytest.mark.parametrize("body", BAD_WORKSPACES.values(), ids=BAD_WORKSPACES)
 def test_a_workspace_that_cannot_be(stage: Stage, body: dict[str, object]) -> None:
     for route in (WS, f"{WS}/preview"):
@@ -292,7 +292,7 @@ FILE_PATHS = (
 )
 
 
-@spec("SE-1", "PV-3")
+@spec("PV-1")
 @pytest.mark.parametrize("path", FILE_PATHS, ids=repr)
 def test_a_file_outside_the_workspace(stage: Stage, path: str) -> None:
     files = f"{WS}/{stage.ids['workspace']}/files"

@@ -53,6 +53,14 @@ def settle(instance: Instance, ledger: Ledger) -> None:
         raise AssertionError(f"{error}:\n" + "\n".join(left) + f"\n{instance.logs()}") from error
 
 
+def unfinished(instance: Instance, ledger: Ledger) -> str:
+    """What is left to be done, in sentences, for a failure."""
+    try:
+        return "\n".join(_unfinished(instance, Books(instance), ledger))
+    except sa.exc.OperationalError as error:
+        return f"the database does not answer: {error}"
+
+
 def _unfinished(instance: Instance, books: Books, ledger: Ledger) -> Iterable[str]:
     for row in books.all(sa.select(t.outbox).where(t.outbox.c.done_at.is_(None))):
         yield f"the outbox holds {dict(row)}"

@@ -24,7 +24,7 @@ import pytest
 
 from charter.supervisor.record import read_record
 from tests.e2e.instance import Client, Instance, until
-from tests.e2e.invariants import check, check_replay, check_trail, settle
+from tests.e2e.invariants import check, check_replay, check_trail, settle, unfinished
 from tests.e2e.workload import Applicant, Developer, Ledger, Pace, Sponsor, Worker
 from tests.spec import spec
 
@@ -165,4 +165,7 @@ def _no_errors(instance: Instance, ledger: Ledger) -> None:
     """No worker got an answer that it should not have got."""
     if ledger.errors:
         told = "\n".join(f"- {error!r}" for error in ledger.errors)
-        raise AssertionError(f"Workers failed:\n{told}\n{instance.logs(60)}") from ledger.errors[0]
+        left = unfinished(instance, ledger)
+        raise AssertionError(
+            f"Workers failed:\n{told}\nUnfinished:\n{left}\n{instance.logs(60)}"
+        ) from ledger.errors[0]

@@ -17,7 +17,7 @@ import httpx2
 
 from tests.e2e.instance import Client, Instance, NeverHappenedError, RefusedError, until
 
-_ANSWER_SECONDS: Final = 240.0  # only ends a worker that never gets an answer again
+_ANSWER_SECONDS: Final = 120.0  # only ends a worker that never gets an answer again
 _BUSY: Final = frozenset({429, 503})  # "try again": the API cannot reach a part of itself
 _PAUSE_SECONDS: Final = 0.1  # before a request is repeated
 _LIVE: Final = 2  # workspaces of a worker; more of them would need approvals for their disks

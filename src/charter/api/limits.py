@@ -45,9 +45,8 @@ class RequestLimits:
             "Send less; files go into a workspace in pieces.",
         )
         declared = dict(scope["headers"]).get(b"content-length", b"0")
-        if (declared.isdigit() and int(declared) > self._max) or await self._outgrown(
-            scope, receive, send
-        ):
+        declared_too_large = declared.isdigit() and int(declared) > self._max
+        if declared_too_large or await self._outgrown(scope, receive, send):
             await too_large(scope, receive, send)
 
     async def _outgrown(self, scope: Scope, receive: Receive, send: Send) -> bool:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 from types import FrameType
 from typing import Final
 
 from charter.controllers import drift, expiry, lifecycle, outbox, sealing
 from charter.controllers.loop import Controller, Loop, forget_old_replicas
+from charter.core.kernel.errors import UnavailableError
 from charter.services.runtime import Runtime
 from charter.settings import Settings
 from charter.wiring import runtime
@@ -29,8 +31,9 @@ def controllers() -> list[Controller]:
 
 
 def start(rt: Runtime) -> Loop:
-    """Start all controllers on `rt`."""
-    forget_old_replicas(rt)
+    """Start all controllers on `rt`, which wait for a database that is not there yet."""
+    with contextlib.suppress(UnavailableError):
+        forget_old_replicas(rt)
     loop = Loop(rt, controllers())
     loop.start()
     return loop

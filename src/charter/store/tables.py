@@ -424,6 +424,8 @@ audit_pending = sa.Table(
     sa.Column("position", sa.BigInteger, sa.Identity(always=True), primary_key=True),
     _text("event_id"),
     sa.Column("leaf", BYTEA, nullable=False),
+    # The seal stores leaves in bundles with two bytes for the length: what is longer never seals.
+    sa.CheckConstraint("octet_length(leaf) <= 65535", name="leaf_fits"),
 )
 audit_private = sa.Table(
     "audit_private",

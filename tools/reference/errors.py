@@ -1,0 +1,88 @@
+"""docs/reference/errors.md: every code that a refusal can carry, from where it is raised."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+from tools.reference.source import argument, calls, modules, texts
+
+_HEAD = """# Error codes
+
+Written by `python -m tools.reference --write` from the source; change that, not this file.
+
+`code` is what a program switches on; it stays as it is while the sentence beside it may get better.
+`…` stands for what is only known when it happens. Refusals by a rule carry the code `denied` or
+`approval-required`, and `details.decision` names every rule that spoke.
+
+| code | status | says, for example |
+| --- | --- | --- |
+"""
+_BASE = "CharterError"
+
+
+def _classes(root: Path) -> dict[str, tuple[int, str]]:
+    """Error class → (status, code), inherited ones included."""
+    found: dict[str, tuple[int, str]] = {_BASE: (500, "internal-error")}
+    waiting = [
+        node
+        for _, tree in modules(root, "src/charter")
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ClassDef)
+    ]
+    for _ in range(5):  # deeper than any chain of error classes
+        for node in waiting:
+            parents = [b.id for b in node.bases if isinstance(b, ast.Name) and b.id in found]
+            if not parents:
+                continue
+            status, code = found[parents[0]]
+            for part in node.body:
+                match part:
+                    case ast.Assign(
+                        targets=[ast.Name(id="status")], value=ast.Constant(value=int(s))
+                    ):
+                        status = s
+                    case (
+                        ast.Assign(targets=[ast.Name(id="code")], value=ast.Constant(value=str(c)))
+                        | ast.AnnAssign(
+                            target=ast.Name(id="code"), value=ast.Constant(value=str(c))
+                        )
+                    ):
+                        code = c
+            found[node.name] = (status, code)
+    return found
+
+
+def codes(root: Path) -> dict[str, tuple[set[int], str]]:
+    """Code → (statuses, an example of what is said)."""
+    classes = _classes(root)
+    found: dict[str, tuple[set[int], str]] = {}
+
+    def add(code: str, status: int, message: str) -> None:
+        statuses, example = found.setdefault(code, (set(), message))
+        statuses.add(status)
+        if not example:
+            found[code] = (statuses, message)
+
+    for _, tree in modules(root, "src/charter"):
+        for name, call in calls(tree):
+            if name in classes and name != _BASE:
+                status, own = classes[name]
+                message = (texts(argument(call, "message", 0)) or [""])[0]
+                for code in texts(argument(call, "code")) or [own]:
+                    add(code, status, message)
+            elif name == "problem" and len(call.args) > 2:  # noqa: PLR2004
+                status_node = call.args[0]
+                if isinstance(status_node, ast.Constant) and isinstance(status_node.value, int):
+                    for code in texts(call.args[1]):
+                        add(code, status_node.value, (texts(call.args[2]) or [""])[0])
+    return found
+
+
+def page(root: Path) -> str:
+    """The page."""
+    rows = [
+        f"| `{code}` | {', '.join(map(str, sorted(statuses)))} | {' '.join(message.split())} |"
+        for code, (statuses, message) in sorted(codes(root).items())
+    ]
+    return _HEAD + "\n".join(rows) + "\n"
