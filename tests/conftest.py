@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import uuid
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -16,6 +16,40 @@ from charter.store.migrate import migrate
 from tests.support import World, build_world
 
 os.environ.setdefault("RUST_BACKTRACE", "0")
+
+
+_skips = pytest.StashKey[list[str]]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Begin to count what is skipped."""
+    config.stash[_skips] = []
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Where CHARTER_CI is 1 a skip is a failure, unless its reason begins with `optional:`.
+
+    A machine that lacks something would otherwise pass by not looking.
+    """
+    report = yield
+    if report.skipped and not hasattr(report, "wasxfail"):
+        reason = str(report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr)
+        item.config.stash[_skips].append(f"{item.nodeid}: {reason}")
+        optional = reason.removeprefix("Skipped: ").startswith("optional:")
+        if os.environ.get("CHARTER_CI") == "1" and not optional:
+            report.outcome = "failed"
+            report.longrepr = f"A skip counts as a failure here. {reason}"
+    return report
+
+
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+) -> None:
+    """Say how many tests were skipped, also when it is none."""
+    terminalreporter.write_line(f"{len(config.stash[_skips])} skipped")
 
 
 @pytest.fixture(scope="session")

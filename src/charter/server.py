@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import uvicorn
-from fastapi import FastAPI
+from fastapi import FastAPI, Request, Response
+from starlette.exceptions import HTTPException
 
 from charter.api.app import build_api
+from charter.portal.routes import build_router, no_such_page
 from charter.services.runtime import Runtime
 from charter.settings import Settings
 from charter.wiring import runtime
@@ -13,10 +15,18 @@ from charter.wiring import runtime
 
 def build_app(rt: Runtime) -> FastAPI:
     """The API with the portal mounted; faces do not know of each other, this file knows both."""
-    from charter.portal.routes import build_router  # noqa: PLC0415 — templates load on first use
-
     app = build_api(rt)
     app.include_router(build_router(lambda _request: rt))
+    as_problem = app.exception_handlers[HTTPException]
+
+    @app.exception_handler(HTTPException)
+    def _no_such_page(request: Request, error: HTTPException) -> Response:
+        wants_page = "text/html" in request.headers.get("accept", "")
+        if wants_page and not request.url.path.startswith("/api/"):
+            return no_such_page(request, rt)
+        response: Response = as_problem(request, error)  # type: ignore[assignment]  # never async
+        return response
+
     return app
 
 

@@ -38,7 +38,7 @@ def _schema(content: dict[str, Any] | None) -> str:
                 name = str(option["$ref"].rsplit("/", 1)[-1])
                 return f"`{name.replace('Page_', 'Page of ').rstrip('_')}`"
         return f"`{kind}`"
-    return "–"
+    return ""
 
 
 def page(_root: Path) -> str:
@@ -47,7 +47,7 @@ def page(_root: Path) -> str:
     for path, methods in document()["paths"].items():
         for method, operation in methods.items():
             answers = [
-                f"{status} {_schema(response.get('content'))}".replace(" –", "")
+                f"{status} {_schema(response.get('content'))}".strip()
                 for status, response in operation["responses"].items()
                 if int(status) < _FIRST_ERROR
             ]

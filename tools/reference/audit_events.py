@@ -1,4 +1,4 @@
-"""docs/reference/audit-events.md: every action that the trail can name, from where it is written."""
+"""docs/reference/audit-events.md: every action that the trail can name, and where."""
 
 from __future__ import annotations
 

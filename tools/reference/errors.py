@@ -53,6 +53,15 @@ def _classes(root: Path) -> dict[str, tuple[int, str]]:
     return found
 
 
+def _numbers(node: ast.expr) -> list[int]:
+    match node:
+        case ast.Constant(value=int(number)):
+            return [number]
+        case ast.IfExp(body=first, orelse=second):
+            return _numbers(first) + _numbers(second)
+    return []
+
+
 def codes(root: Path) -> dict[str, tuple[set[int], str]]:
     """Code → (statuses, an example of what is said)."""
     classes = _classes(root)
@@ -72,10 +81,18 @@ def codes(root: Path) -> dict[str, tuple[set[int], str]]:
                 for code in texts(argument(call, "code")) or [own]:
                     add(code, status, message)
             elif name == "problem" and len(call.args) > 2:  # noqa: PLR2004
-                status_node = call.args[0]
-                if isinstance(status_node, ast.Constant) and isinstance(status_node.value, int):
-                    for code in texts(call.args[1]):
-                        add(code, status_node.value, (texts(call.args[2]) or [""])[0])
+                for status, code in zip(_numbers(call.args[0]), texts(call.args[1]), strict=False):
+                    add(code, status, (texts(call.args[2]) or [""])[0])
+        for node in ast.walk(tree):  # a table of what the framework refuses by itself
+            match node:
+                case ast.Dict(keys=keys, values=values):
+                    for key, value in zip(keys, values, strict=True):
+                        match key, value:
+                            case (
+                                ast.Constant(value=int(status)),
+                                ast.Tuple(elts=[ast.Constant(value=str(code)), words]),
+                            ):
+                                add(code, status, (texts(words) or [""])[0])
     return found
 
 

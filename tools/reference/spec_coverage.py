@@ -19,8 +19,7 @@ not this file. A row without tests is not covered yet.
 
 def known_ids() -> dict[str, str]:
     """Id → title of every capability, in order."""
-    pairs = (line.split("\t") for line in _IDS.read_text().splitlines())
-    return {id_: title for id_, title in pairs}
+    return dict(line.split("\t", 1) for line in _IDS.read_text().splitlines())
 
 
 def marks(root: Path) -> dict[str, list[str]]:

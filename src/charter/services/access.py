@@ -12,7 +12,7 @@ from typing import TypeVar
 from charter.core.access.invariants import ResourceRef, visible
 from charter.core.access.permissions import Permission
 from charter.core.audit.event import AuditEvent, Outcome, Scalar
-from charter.core.kernel.errors import NotFoundError
+from charter.core.kernel.errors import ForbiddenError, NotFoundError
 from charter.services.decisions import Answer, Question, actor, ask, refuse_unless_allowed
 from charter.services.runtime import Caller, Runtime
 from charter.store.unit_of_work import Tx
@@ -24,11 +24,37 @@ def carry_out(rt: Runtime, question: Callable[[Tx], Question], act: Callable[[Tx
     """The result of `act` when the decision is a yes; otherwise the refusal is raised."""
     result: list[T] = []
     with rt.database.unit_of_work() as tx:
-        answer = ask(rt, tx, question(tx))
-        if answer.decision.allowed:
-            result.append(act(tx, answer))
+        asked = question(tx)
+        answer = ask(rt, tx, asked)
+        refusal = _attempt(tx, asked, answer, lambda: result.append(act(tx, answer)))
     refuse_unless_allowed(answer)
+    if refusal is not None:
+        raise refusal
     return result[0]
+
+
+def _attempt(
+    tx: Tx, asked: Question, answer: Answer, act: Callable[[], None]
+) -> ForbiddenError | None:
+    """Act on a yes. A refusal that only the act itself finds is recorded like any other."""
+    if not answer.decision.allowed:
+        return None
+    try:
+        with tx.conn.begin_nested():
+            act()
+    except ForbiddenError as refusal:
+        note(
+            tx,
+            asked.caller,
+            asked.action.value,
+            asked.resource.kind,
+            asked.resource.id or "new",
+            outcome=Outcome.DENIED,
+            decision_id=answer.id,
+            facts={"code": refusal.code},
+        )
+        return refusal
+    return None
 
 
 def simple(

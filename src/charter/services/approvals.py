@@ -143,12 +143,11 @@ def list_page(
             )
         elif state is not None:
             query = query.where(c.state == state)
-        page = paging.newest_first(
+        if for_me:
+            query = query.where(c.id.in_(_votable(tx, caller)))
+        return paging.newest_first(
             tx, query, c.id, lambda row: view(tx, caller, row["id"]), cursor, limit
         )
-        if for_me:
-            page["items"] = [item for item in page["items"] if item["can_vote"]]
-        return page
 
 
 def get(rt: Runtime, caller: Caller, approval_id: str) -> dict[str, Any]:
@@ -380,6 +379,11 @@ def cancel(rt: Runtime, caller: Caller, approval_id: str) -> dict[str, Any]:
 
 def count_for(tx: Tx, caller: Caller) -> int:
     """How many requests wait for the caller's vote."""
+    return len(_votable(tx, caller))
+
+
+def _votable(tx: Tx, caller: Caller) -> list[str]:
+    """The ids of the pending requests that the caller may vote on now."""
     rows = tx.all(
         sa.select(t.approvals.c.id).where(
             _visible(tx, caller),
@@ -388,4 +392,4 @@ def count_for(tx: Tx, caller: Caller) -> int:
         )
     )
     found = (approval_requests.load(tx, row["id"]) for row in rows)
-    return sum(1 for one in found if one and _why_not(caller, one[1], tx) is None)
+    return [one[0]["id"] for one in found if one and _why_not(caller, one[1], tx) is None]

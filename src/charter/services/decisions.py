@@ -296,9 +296,13 @@ def replay(rt: Runtime, caller: Caller, limit: int) -> dict[str, Any]:
     Each is made under the bundle that made it. A difference means that facts, bundle, engine or
     core are not what they were, and is worth an incident.
     """
-    from charter.services.access import require  # noqa: PLC0415 — access asks decisions
-
-    require(rt, caller, Permission.POLICY_APPLY, ResourceRef("policy"))
+    with rt.database.reading() as tx:
+        if not reach_set(caller.subject, Permission.DECISION_VIEW, tx.now).everything:
+            raise ForbiddenError(
+                "Replaying takes the right to see every decision.",
+                fix="Ask a security admin or a platform admin.",
+                code="denied",
+            )
     started = time.perf_counter()
     replayed = 0
     differing: list[dict[str, str]] = []

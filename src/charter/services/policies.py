@@ -8,7 +8,7 @@ again, and going back to an earlier one is the same step as going forward.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
@@ -28,6 +28,21 @@ from charter.store import tables as t
 from charter.store.unit_of_work import Row, Tx
 
 _MOST_FAILURES = 5  # in a message; the details carry all
+
+
+_DESCRIBED: Final[dict[str, tuple[RuleDescription, ...]]] = {}
+_KEPT = 4  # descriptions of bundles: the active one and a few that were looked at lately
+
+
+def described(bundle: Bundle) -> tuple[RuleDescription, ...]:
+    """The rules of a bundle; reading them takes longer than showing them, so they are kept."""
+    found = _DESCRIBED.get(bundle.digest)
+    if found is None:
+        found = tuple(describe_rules(bundle))
+        while len(_DESCRIBED) >= _KEPT:
+            _DESCRIBED.pop(next(iter(_DESCRIBED)), None)
+        _DESCRIBED[bundle.digest] = found
+    return found
 
 
 def check(files: Mapping[str, str]) -> Bundle:
@@ -192,7 +207,7 @@ def rule(rt: Runtime, caller: Caller, rule_id: str) -> dict[str, Any]:
     )
 
 
-def _rule_view(found: Any) -> dict[str, Any]:
+def _rule_view(found: RuleDescription) -> dict[str, Any]:
     return {
         "id": found.id,
         "title": found.title,

@@ -81,12 +81,15 @@ def converge(rt: Runtime, tx: Tx, workspace_id: str, generation: int, attempts: 
         match desired:
             case Desired.RUNNING:
                 seen = rt.provider.ensure_running(spec_of(rt, tx, row), generation)
+                tx.now = rt.now()  # the provider took its time: what follows was seen now
                 _running(rt, tx, row, seen)
             case Desired.STOPPED:
                 rt.provider.stop(workspace_id, generation)
+                tx.now = rt.now()
                 _stopped(tx, row)
             case Desired.DELETED:
                 rt.provider.delete(workspace_id, generation)
+                tx.now = rt.now()
                 _deleted(tx, row)
     except StaleGenerationError:
         return Converged(done=True)

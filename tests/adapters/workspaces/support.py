@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from charter.adapters.workspaces.local.processes import ProcessName, all_pids, c
 from charter.adapters.workspaces.local.provider import LocalProvider
 from charter.adapters.workspaces.local.records import load
 from charter.adapters.workspaces.port import ExecResult, Provider, SandboxSpec
+from charter.processes import wait_until
 
 
 def spec_of(workspace_id: str, **changes: object) -> SandboxSpec:
@@ -31,10 +31,7 @@ def spec_of(workspace_id: str, **changes: object) -> SandboxSpec:
 
 def wait_for(condition: Callable[[], object], what: str, seconds: float = 60.0) -> None:
     """Wait until `condition` holds; the limit only ends a test that hangs."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"never happened: {what}"
-        time.sleep(0.005)
+    assert wait_until(lambda: bool(condition()), seconds), f"never happened: {what}"
 
 
 def shell(provider: Provider, workspace_id: str, script: str, **more: object) -> ExecResult:

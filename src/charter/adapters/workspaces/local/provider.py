@@ -1,3 +1,4 @@
+# house: allow file-length — one adapter: every method of the port, over the modules beside it
 """The local provider: workspaces as sandboxes on this machine, with no daemon and no container.
 
 What every call promises stands in the port; how a sandbox is held in `holder`; what is on disk, and

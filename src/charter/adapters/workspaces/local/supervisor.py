@@ -1,3 +1,4 @@
+# house: allow file-length — handed into the sandbox as one file, with no package around it
 """Process 1 of a sandbox: runs commands and touches files for the control plane.
 
 Run by the system's Python inside the sandbox, never imported by Charter (standard library only).
