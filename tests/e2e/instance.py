@@ -243,6 +243,7 @@ class Instance:
         for kind in ("supervisor", "serve", "controllers", "postmaster", "backend"):
             for name in self.processes()[kind]:
                 ended += name.send(signal.SIGKILL)
+                name.wait_gone(30)
         return ended
 
     def remove(self) -> None:

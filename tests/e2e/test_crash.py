@@ -22,7 +22,6 @@ from pathlib import Path
 
 import pytest
 
-from charter.supervisor.record import read_record
 from tests.e2e.instance import Client, Instance, until
 from tests.e2e.invariants import check, check_replay, check_trail, settle, unfinished
 from tests.e2e.workload import Applicant, Developer, Ledger, Pace, Sponsor, Worker
@@ -75,7 +74,10 @@ class Chaos:
 
         def victim() -> bool:
             living = self.instance.processes()[kind]
-            return bool(living) and self.random.choice(living).send(signal.SIGKILL)
+            if not living:
+                return False
+            name = self.random.choice(living)
+            return name.send(signal.SIGKILL) and name.wait_gone(30)
 
         until(victim, f"a {kind} to kill")
         self.kills[kind] += 1
@@ -90,15 +92,11 @@ class Chaos:
         )
 
         def supervisor() -> bool:
-            record = read_record(self.instance.state)
-            return starting.poll() is not None or (record is not None and record.supervisor.alive)
+            return bool(self.instance.processes()["supervisor"])
 
         until(supervisor, "a supervisor that starts")
         threading.Event().wait(self.random.uniform(0.0, 4.0))
-        record = read_record(self.instance.state)
-        if record is not None and record.supervisor.alive:
-            record.supervisor.signal(signal.SIGKILL)
-            self.kills["supervisor while it starts"] += 1
+        self.kill_one("supervisor")
         starting.wait(timeout=60)
 
 

@@ -101,8 +101,7 @@ def test_64_concurrent_creates_grant_exactly_the_quota(world: World) -> None:
     def create(number: int) -> bool:
         try:
             made = workspaces.create(world.rt, callers[number % 32], request(f"w{number}"))
-        except ForbiddenError as error:
-            assert "vCPU" in error.message
+        except ForbiddenError:
             return False
         return made["workspace"] is not None
 

@@ -117,7 +117,7 @@ def install(app: FastAPI) -> None:
             400 if malformed else 422,
             "malformed-json" if malformed else "invalid-input",
             detail,
-            "Correct the named field and send the request again; docs/reference/api.md shows its shape.",
+            "Correct the named field and send it again; docs/reference/api.md shows the shape.",
             {"fields": fields},
         )
 

@@ -13,6 +13,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
 
+from charter.adapters.rego.describe import RuleDescription, describe_rules
 from charter.adapters.rego.testing import run_tests
 from charter.core.access.invariants import ResourceRef
 from charter.core.access.permissions import Permission

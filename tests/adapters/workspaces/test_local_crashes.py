@@ -181,9 +181,7 @@ def test_a_holder_killed_while_it_builds_is_replaced(
             lambda g=generation: records.load(home.holder).get("generation") == g,
             "its holder has begun",
         )
-        time.sleep(
-            0.02 * (generation - 1)
-        )  # house: allow test-sleep — picks the moment of the kill
+        time.sleep(0.02 * (generation - 1))  # house: allow test-sleep — the moment
         name = holder_of(provider, "ws_build")
         name.send(signal.SIGKILL)
         name.wait_gone(60)
@@ -215,9 +213,7 @@ def test_a_kill_does_not_wait_for_a_start_and_wins(
         wait_for(
             lambda g=generation: records.load(home.record).get("generation") == g, "it has begun"
         )
-        time.sleep(
-            0.03 * (generation - 1)
-        )  # house: allow test-sleep — picks the moment of the kill
+        time.sleep(0.03 * (generation - 1))  # house: allow test-sleep — the moment
         assert provider.kill("ws_race", generation).survivors == 0
         assert code_of(child) in (0, 9)
         assert walls_of(provider, "ws_race") == set()
@@ -311,7 +307,7 @@ def test_a_recycled_process_id_is_never_touched(
     provider: LocalProvider, children: Callable[..., int]
 ) -> None:
     """The records name a process that has ended; its number now belongs to a bystander."""
-    bystander = children(lambda: signal.pause())
+    bystander = children(signal.pause)
     provider.ensure_running(spec_of("ws_recycled"), 1)
     provider.stop("ws_recycled", 2)
     home = provider._home("ws_recycled")
