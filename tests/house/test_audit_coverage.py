@@ -23,6 +23,7 @@ from tests.spec import spec
 # Unsafe methods that change nothing of anybody's, and why.
 UNRECORDED: Final = {
     "POST /api/v1/workspaces/preview": "decides and stores nothing",
+    "POST /api/v1/decisions/replay": "reads; a POST because it is work",
     "POST /api/v1/notices/{notice}/read": "a reader's own mark on a message to them",
 }
 SAFE: Final = {"GET"}
@@ -86,7 +87,7 @@ def test_an_unsafe_route_leaves_an_event(stage: Stage, row: Any) -> None:
 def test_a_refusal_leaves_an_event_too(stage: Stage) -> None:
     for row in UNSAFE:
         refused = next((who for who in ("ria", "otto") if row.expected[who] == 403), None)
-        if refused is None:
+        if refused is None or row.route in UNRECORDED:
             continue
         method, path, parts = build(row.route, row.about, stage.ids)
         with stage.undone():

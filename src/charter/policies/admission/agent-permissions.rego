@@ -14,7 +14,7 @@ import data.charter.facts
 #   severity: high
 #   controls: ["SOC2 CC6.6", "EU-AI-Act Art.15"]
 #   owner: security-team
-#   fix: "Send network.egressAllowlist, the hosts that the task needs; an empty list means none."
+#   fix: "Send egress_allowlist (in an admission review: network.egressAllowlist), the hosts that the task needs; an empty list means none."
 deny contains {
 	"id": "agent/egress-allowlist-missing",
 	"message": "Agent workspaces require explicit egress allowlist",
@@ -223,7 +223,7 @@ deny contains {
 #   fix: "Take less memory; agents work in small workspaces."
 deny contains {
 	"id": "agent/memory-above-maximum",
-	"message": sprintf("%v MiB of memory are more than the %v that an agent's workspace can have.", [facts.memory_mib, data.settings.limits.agent_memory_max_mib]),
+	"message": sprintf("%s of memory are more than the %s that an agent's workspace can have.", [facts.size(facts.memory_mib), facts.size(data.settings.limits.agent_memory_max_mib)]),
 } if {
 	facts.placing
 	facts.agent_workspace
@@ -240,7 +240,7 @@ deny contains {
 #   fix: "Take less storage; agents keep their results in the repository."
 deny contains {
 	"id": "agent/disk-above-maximum",
-	"message": sprintf("%v MiB of storage are more than the %v that an agent's workspace can have.", [facts.disk_mib, data.settings.limits.agent_disk_max_mib]),
+	"message": sprintf("%s of storage are more than the %s that an agent's workspace can have.", [facts.size(facts.disk_mib), facts.size(data.settings.limits.agent_disk_max_mib)]),
 } if {
 	facts.placing
 	facts.agent_workspace

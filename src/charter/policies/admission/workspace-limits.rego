@@ -117,7 +117,7 @@ deny contains {
 #   fix: "Ask for approval, or take less memory."
 require_approval contains {
 	"id": "admission/memory-needs-approval",
-	"message": sprintf("%v MiB of memory are more than the %v that need no approval.", [facts.memory_mib, data.settings.limits.memory_without_approval_mib]),
+	"message": sprintf("%s of memory are more than the %s that need no approval.", [facts.size(facts.memory_mib), facts.size(data.settings.limits.memory_without_approval_mib)]),
 } if {
 	facts.placing
 	facts.memory_mib > data.settings.limits.memory_without_approval_mib
@@ -133,7 +133,7 @@ require_approval contains {
 #   fix: "Take less memory, or split the work."
 deny contains {
 	"id": "admission/memory-above-maximum",
-	"message": sprintf("%v MiB of memory are more than the %v that one workspace can have.", [facts.memory_mib, data.settings.limits.memory_max_mib]),
+	"message": sprintf("%s of memory are more than the %s that one workspace can have.", [facts.size(facts.memory_mib), facts.size(data.settings.limits.memory_max_mib)]),
 } if {
 	facts.placing
 	facts.memory_mib > data.settings.limits.memory_max_mib
@@ -182,7 +182,7 @@ deny contains {
 #   fix: "Take less storage; keep build outputs in an artefact repository."
 deny contains {
 	"id": "admission/disk-above-maximum",
-	"message": sprintf("%v MiB of storage are more than the %v that one workspace can have.", [facts.disk_mib, data.settings.limits.disk_max_mib]),
+	"message": sprintf("%s of storage are more than the %s that one workspace can have.", [facts.size(facts.disk_mib), facts.size(data.settings.limits.disk_max_mib)]),
 } if {
 	facts.placing
 	facts.disk_mib > data.settings.limits.disk_max_mib
@@ -198,7 +198,7 @@ deny contains {
 #   fix: "Take at least the smallest size's storage if builds will run there."
 warn contains {
 	"id": "admission/disk-below-minimum",
-	"message": sprintf("%v MiB of storage are less than the %v that usual work needs.", [facts.disk_mib, data.settings.limits.disk_min_mib]),
+	"message": sprintf("%s of storage are less than the %s that usual work needs.", [facts.size(facts.disk_mib), facts.size(data.settings.limits.disk_min_mib)]),
 } if {
 	facts.creating
 	facts.human_workspace
@@ -215,7 +215,7 @@ warn contains {
 #   fix: "Delete workspaces that you no longer need, or ask for approval."
 require_approval contains {
 	"id": "admission/user-storage-needs-approval",
-	"message": sprintf("This would make %v MiB of storage for one person, above the %v that need no approval.", [total, data.settings.limits.user_disk_without_approval_mib]),
+	"message": sprintf("This would make %s of storage for one person, above the %s that need no approval.", [facts.size(total), facts.size(data.settings.limits.user_disk_without_approval_mib)]),
 } if {
 	facts.action in {"workspace.create", "workspace.resize"}
 	facts.human_workspace
@@ -235,7 +235,7 @@ require_approval contains {
 #   fix: "Delete what is no longer needed, or ask for a larger quota in good time."
 warn contains {
 	"id": "admission/quota-nearly-used",
-	"message": sprintf("After this, %v of %v %v of %v are in use.", [used, limit, dimension, line.scope]),
+	"message": sprintf("After this, %v of %v are in use: %s.", [facts.amount(dimension, used), facts.amount(dimension, limit), object.get(line, "label", line.scope)]),
 } if {
 	facts.action in {"workspace.create", "workspace.resize"}
 	some line in object.get(facts.quota, "lines", [])

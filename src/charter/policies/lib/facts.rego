@@ -99,3 +99,18 @@ moment(text) := time.parse_rfc3339_ns(text) if {
 	is_string(text)
 	regex.match(`^\d{4}-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])T([01]\d|2[0-3]):[0-5]\d:[0-5]\d(\.\d{1,9})?(Z|[+-]([01]\d|2[0-3]):[0-5]\d)$`, text)
 }
+
+# Amounts for people: whole GiB where they are whole, each dimension with its noun.
+size(mib) := sprintf("%d GiB", [mib / 1024]) if mib % 1024 == 0
+
+size(mib) := sprintf("%d MiB", [mib]) if mib % 1024 != 0
+
+amount("memory_mib", number) := sprintf("%s of memory", [size(number)])
+
+amount("disk_mib", number) := sprintf("%s of disk", [size(number)])
+
+amount("vcpu", number) := sprintf("%d vCPU", [number])
+
+amount("gpu", number) := sprintf("%d GPU", [number])
+
+amount("workspaces", number) := sprintf("%d workspaces", [number])
