@@ -13,7 +13,7 @@ import sqlalchemy as sa
 
 from charter.store.embedded import temporary_postgres
 from charter.store.migrate import migrate
-from tests.support import World, build_world
+from tests.support import Clock, World, build_world
 
 os.environ.setdefault("RUST_BACKTRACE", "0")
 
@@ -88,10 +88,10 @@ def fresh_database(postgres_url: str) -> Iterator[str]:
 
 
 @contextmanager
-def fresh_world(postgres_url: str, state_dir: Path) -> Iterator[World]:
+def fresh_world(postgres_url: str, state_dir: Path, now: Clock | None = None) -> Iterator[World]:
     """An instance on a database of its own, taken apart with its sandboxes at the end."""
     with fresh_database(postgres_url) as url:
-        world = build_world(url, state_dir)
+        world = build_world(url, state_dir, now=now)
         try:
             yield world
         finally:

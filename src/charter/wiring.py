@@ -57,6 +57,7 @@ def runtime(settings: Settings) -> Iterator[Runtime]:
 def prepare(settings: Settings) -> str | None:
     """Migrate and fill the database; the first administrator's one-time link, if needed."""
     with runtime(settings) as rt:
+        rt.database.await_answer()
         migrate(rt.database.engine)
         folder = settings.policy_dir
         return bootstrap(rt, shipped_bundle() if folder is None else load_directory(folder))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 
 import pytest
@@ -14,6 +13,7 @@ from charter.core.kernel.errors import CharterError, NotFoundError
 from charter.services import agents, overview, workspaces
 from charter.services.workspaces import WorkspaceRequest
 from charter.store import tables as t
+from tests.adapters.workspaces.support import holder_of
 from tests.spec import spec
 from tests.support import World
 
@@ -65,11 +65,11 @@ def used(world: World, scope: str) -> int:
 def test_an_idle_workspace_is_warned_and_then_stopped_with_its_home_kept(world: World) -> None:
     workspaces.create(world.rt, world.caller("dana"), request())
     world.settle()
-    world.clock.advance(hours=3, minutes=45)
+    world.clock.advance(hours=3, minutes=50)
     world.settle()
     assert workspaces.get(world.rt, world.caller("dana"), "api")["state"] == "running"
     assert any("will be stopped" in m for m in messages(world, "dana"))
-    world.clock.advance(minutes=15)
+    world.clock.advance(minutes=20)
     world.settle()
     found = workspaces.get(world.rt, world.caller("dana"), "api")
     assert found["state"] == "stopped"
@@ -103,10 +103,10 @@ def test_the_maximum_runtime_holds_whatever_was_extended(world: World) -> None:
     world.settle()
     with world.rt.database.unit_of_work() as tx:
         tx.update(t.workspaces, sa.true(), extended_until=tx.now.replace(year=2030))
-    world.clock.advance(hours=11, minutes=59)
+    world.clock.advance(hours=11, minutes=50)
     world.settle()
     assert workspaces.get(world.rt, world.caller("dana"), "api")["state"] == "running"
-    world.clock.advance(minutes=1)
+    world.clock.advance(minutes=20)
     world.settle()
     with world.rt.database.reading() as tx:
         row = tx.one(sa.select(t.workspaces.c.observed, t.workspaces.c.state_reason))
@@ -155,15 +155,9 @@ def test_what_a_killed_agent_leaves_is_kept_as_evidence(world: World) -> None:
 def test_a_sandbox_that_died_is_brought_back_and_a_stray_one_removed(world: World) -> None:
     made = workspaces.create(world.rt, world.caller("dana"), request())["workspace"]
     world.settle()
-    state = world.rt.state_dir / "workspaces"
-    pids = [
-        int(entry)
-        for entry in os.listdir("/proc")
-        if entry.isdecimal() and holds(int(entry), made["id"], str(state))
-    ]
-    assert pids
-    for pid in pids:
-        os.kill(pid, signal.SIGKILL)
+    holder = holder_of(world.rt.provider, made["id"])
+    assert holder.send(signal.SIGKILL)
+    assert holder.wait_gone(10)
     assert world.drift()["mended"] == 1
     world.settle()
     assert workspaces.get(world.rt, world.caller("dana"), "api")["state"] == "running"
@@ -171,19 +165,6 @@ def test_a_sandbox_that_died_is_brought_back_and_a_stray_one_removed(world: Worl
         tx.update(t.workspaces, sa.true(), deleted_at=tx.now, desired="deleted")
     assert world.drift()["orphans"] == 1
     assert world.rt.provider.observe_all() == []
-
-
-def holds(pid: int, workspace_id: str, state: str) -> bool:
-    """Whether the process is the holder of this workspace below this state folder."""
-    try:
-        with open(f"/proc/{pid}/comm") as file:
-            if not file.read().startswith(("python", "charter", "holder")):
-                return False
-        with open(f"/proc/{pid}/cmdline", "rb") as file:
-            words = file.read().decode(errors="replace")
-    except OSError:
-        return False
-    return "holder" in words and workspace_id in words and state in words
 
 
 @spec("RG-2")

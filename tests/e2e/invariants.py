@@ -99,7 +99,10 @@ def check(instance: Instance, ledger: Ledger) -> None:
     assert walls == {i: int(i in running) for i in rows}
     assert len(walls_of(instance.provider())) == len(running)
     homes = {path.name for path in (instance.state / "workspaces").glob("ws_*")}
-    assert homes == {i for i, state in states.items() if state != "deleted"}
+    kept = {i for i, state in states.items() if state != "deleted"}
+    assert not homes - kept, "a deleted workspace left its home"
+    # One that was stopped before its first start never had a home.
+    assert not {i for i in kept if rows[i]["started_at"] is not None} - homes, "a home is lost"
 
 
 def _check_quotas(books: Books, workspaces: Iterable[sa.RowMapping]) -> None:

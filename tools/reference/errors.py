@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from collections.abc import Iterator
 from pathlib import Path
 
 from tools.reference.source import argument, calls, modules, texts
@@ -66,34 +67,48 @@ def codes(root: Path) -> dict[str, tuple[set[int], str]]:
     """Code → (statuses, an example of what is said)."""
     classes = _classes(root)
     found: dict[str, tuple[set[int], str]] = {}
-
-    def add(code: str, status: int, message: str) -> None:
-        statuses, example = found.setdefault(code, (set(), message))
-        statuses.add(status)
-        if not example:
-            found[code] = (statuses, message)
-
     for _, tree in modules(root, "src/charter"):
-        for name, call in calls(tree):
-            if name in classes and name != _BASE:
-                status, own = classes[name]
-                message = (texts(argument(call, "message", 0)) or [""])[0]
-                for code in texts(argument(call, "code")) or [own]:
-                    add(code, status, message)
-            elif name == "problem" and len(call.args) > 2:  # noqa: PLR2004
-                for status, code in zip(_numbers(call.args[0]), texts(call.args[1]), strict=False):
-                    add(code, status, (texts(call.args[2]) or [""])[0])
-        for node in ast.walk(tree):  # a table of what the framework refuses by itself
-            match node:
-                case ast.Dict(keys=keys, values=values):
-                    for key, value in zip(keys, values, strict=True):
-                        match key, value:
-                            case (
-                                ast.Constant(value=int(status)),
-                                ast.Tuple(elts=[ast.Constant(value=str(code)), words]),
-                            ):
-                                add(code, status, (texts(words) or [""])[0])
+        for code, status, message in (*_raised(tree, classes), *_answered(tree), *_tabled(tree)):
+            statuses, example = found.get(code, (set(), ""))
+            found[code] = (statuses | {status}, example or message)
     return found
+
+
+def _first(node: ast.expr | None) -> str:
+    return next(iter(texts(node)), "")
+
+
+def _raised(
+    tree: ast.Module, classes: dict[str, tuple[int, str]]
+) -> Iterator[tuple[str, int, str]]:
+    """What `raise SomeError("…", code="…")` says."""
+    for name, call in calls(tree):
+        if name in classes and name != _BASE:
+            status, own = classes[name]
+            for code in texts(argument(call, "code")) or [own]:
+                yield code, status, _first(argument(call, "message", 0))
+
+
+def _answered(tree: ast.Module) -> Iterator[tuple[str, int, str]]:
+    """What `problem(status, code, detail, fix)` says."""
+    for name, call in calls(tree):
+        if name == "problem" and len(call.args) > 2:  # noqa: PLR2004 — status, code, detail
+            for status, code in zip(_numbers(call.args[0]), texts(call.args[1]), strict=False):
+                yield code, status, _first(call.args[2])
+
+
+def _tabled(tree: ast.Module) -> Iterator[tuple[str, int, str]]:
+    """What a table `{status: (code, detail)}` says."""
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.Dict):
+            continue
+        for key, value in zip(node.keys, node.values, strict=True):
+            match key, value:
+                case (
+                    ast.Constant(value=int(status)),
+                    ast.Tuple(elts=[ast.Constant(value=str(code)), words]),
+                ):
+                    yield code, status, _first(words)
 
 
 def page(root: Path) -> str:

@@ -8,12 +8,12 @@ again, and going back to an earlier one is the same step as going forward.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
 
-from charter.adapters.rego.describe import RuleDescription, describe_rules
+from charter.adapters.rego.describe import RuleDescription
 from charter.adapters.rego.testing import run_tests
 from charter.core.access.invariants import ResourceRef
 from charter.core.access.permissions import Permission
@@ -29,21 +29,6 @@ from charter.store import tables as t
 from charter.store.unit_of_work import Row, Tx
 
 _MOST_FAILURES = 5  # in a message; the details carry all
-
-
-_DESCRIBED: Final[dict[str, tuple[RuleDescription, ...]]] = {}
-_KEPT = 4  # descriptions of bundles: the active one and a few that were looked at lately
-
-
-def described(bundle: Bundle) -> tuple[RuleDescription, ...]:
-    """The rules of a bundle; reading them takes longer than showing them, so they are kept."""
-    found = _DESCRIBED.get(bundle.digest)
-    if found is None:
-        found = tuple(describe_rules(bundle))
-        while len(_DESCRIBED) >= _KEPT:
-            _DESCRIBED.pop(next(iter(_DESCRIBED)), None)
-        _DESCRIBED[bundle.digest] = found
-    return found
 
 
 def check(files: Mapping[str, str]) -> Bundle:

@@ -11,6 +11,7 @@ transaction writes shares one time.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -27,6 +28,8 @@ from charter.core.kernel.identifiers import make_id
 from charter.store import tables as t
 
 WAKE_CHANNEL: Final = "charter_wake"  # NOTIFY without payload: a hint to look, never information
+_LONGEST_RECOVERY_SECONDS: Final = 20.0  # the replay of a log of this size takes less than one
+_RECOVERY_POLL_SECONDS: Final = 0.05
 _SERIALISATION_FAILURE: Final = ("40001", "40P01")
 
 Row = sa.RowMapping | Mapping[str, Any]
@@ -120,6 +123,26 @@ class Database:
         )
         self._now = now
         self._randomness = randomness
+
+    def await_answer(self) -> None:
+        """Wait for a server that starts or recovers; UnavailableError when it goes on for long.
+
+        A server that recovers from the end of one of its processes runs and refuses connections.
+        """
+        deadline = time.monotonic() + _LONGEST_RECOVERY_SECONDS
+        while True:
+            try:
+                self.engine.connect().close()
+            except sa.exc.OperationalError as error:
+                if time.monotonic() > deadline:
+                    raise UnavailableError(
+                        "The database does not answer.",
+                        fix="Look at its log, or at CHARTER_DATABASE_URL if it is your own.",
+                        code="database-unavailable",
+                    ) from error
+                time.sleep(_RECOVERY_POLL_SECONDS)
+            else:
+                return
 
     @contextmanager
     def unit_of_work(self) -> Iterator[Tx]:

@@ -1,0 +1,136 @@
+"""Signing in, who may give what to whom, and which bundle is in force."""
+
+from __future__ import annotations
+
+import pytest
+import sqlalchemy as sa
+
+from charter.core.kernel.errors import (
+    CharterError,
+    ConflictError,
+    ForbiddenError,
+    InvalidInputError,
+    UnauthenticatedError,
+    UnavailableError,
+)
+from charter.core.policy.bundle import Bundle
+from charter.services import decisions, identity, people, policies, roles, workspaces
+from charter.services.policy_point import PolicyPoint
+from charter.services.workspaces import WorkspaceRequest
+from charter.store import tables as t
+from tests.spec import spec
+from tests.support import STARTER, World
+
+FILES = {path: STARTER.text(path) for path in STARTER.files}
+
+
+def link(world: World, handle: str) -> str:
+    return str(people.sign_in_link(world.rt, world.admin, handle)["url"])
+
+
+def bind(world: World, person: str, role: str) -> None:
+    roles.bind_role(
+        world.rt, world.admin, person=person, role=role, scope_kind="organisation", scope=None
+    )
+
+
+@spec("ID-3")
+def test_a_link_works_once_and_for_a_quarter_of_an_hour(world: World) -> None:
+    first, second = link(world, "dana"), link(world, "dana")
+    identity.exchange_link(world.rt, first)
+    with pytest.raises(UnauthenticatedError):
+        identity.exchange_link(world.rt, first)
+    world.clock.advance(minutes=15)
+    with pytest.raises(UnauthenticatedError):
+        identity.exchange_link(world.rt, second)
+
+
+def test_a_session_ends_by_idleness_by_age_and_by_signing_out(world: World) -> None:
+    secret = identity.exchange_link(world.rt, link(world, "dana"))["secret"]
+    caller = identity.authenticate_session(world.rt, secret)
+    assert caller.csrf_token
+    identity.end_session(world.rt, caller)
+    with pytest.raises(UnauthenticatedError):
+        identity.authenticate_session(world.rt, secret)
+    idle = identity.exchange_link(world.rt, link(world, "dana"))["secret"]
+    busy = identity.exchange_link(world.rt, link(world, "dana"))["secret"]
+    for _ in range(6):
+        world.clock.advance(hours=1, minutes=59)
+        identity.authenticate_session(world.rt, busy)
+    with pytest.raises(UnauthenticatedError):
+        identity.authenticate_session(world.rt, idle)
+    world.clock.advance(minutes=7)
+    with pytest.raises(UnauthenticatedError):
+        identity.authenticate_session(world.rt, busy)
+
+
+def test_a_revoked_token_is_dead_and_only_its_owner_revokes_it(world: World) -> None:
+    made = identity.create_token(world.rt, world.caller("lee"), "laptop", 1)
+    with pytest.raises(CharterError):
+        identity.revoke_token(world.rt, world.caller("dana"), made["id"])
+    caller = identity.authenticate_bearer(world.rt, made["secret"])
+    identity.revoke_token(world.rt, caller, made["id"])
+    with pytest.raises(UnauthenticatedError):
+        identity.authenticate_bearer(world.rt, made["secret"])
+
+
+@spec("ID-9")
+def test_roles_that_exclude_each_other_do_not_meet_in_one_person(world: World) -> None:
+    with pytest.raises(ConflictError) as refused:
+        bind(world, "sam", "platform-admin")
+    assert refused.value.code == "separation-of-duties"
+
+
+@spec("ID-9")
+def test_nobody_gives_themselves_a_role_and_the_refusal_is_on_record(world: World) -> None:
+    with pytest.raises(ForbiddenError) as refused:
+        bind(world, "admin", "team-lead")
+    assert refused.value.code == "own-role"
+    newest = decisions.list_page(world.rt, world.admin, action="role.bind")["items"][0]
+    assert newest["subject_id"] == world.admin.id
+
+
+def test_the_last_admin_stays(world: World) -> None:
+    held = roles.list_bindings(world.rt, world.admin, person="admin")["items"]
+    with pytest.raises(ConflictError) as refused:
+        roles.revoke_role(world.rt, world.admin, held[0]["id"])
+    assert refused.value.code == "last-admin"
+    with pytest.raises(ConflictError) as refused:
+        people.deactivate(world.rt, world.admin, "admin")
+    assert refused.value.code == "own-account"
+
+
+@spec("PC-4", "PC-6")
+def test_a_good_bundle_takes_over_and_a_broken_one_does_not(world: World) -> None:
+    first = policies.active(world.rt, world.admin)["digest"]
+    workspaces.create(world.rt, world.caller("dana"), WorkspaceRequest("one", "python"))
+    for broken in (
+        {**FILES, "admission/extra.rego": "package admission\n\ndeny contains x if {"},
+        {**FILES, "tests/extra_test.rego": "package extra_test\n\ntest_it if { false }\n"},
+    ):
+        with pytest.raises(InvalidInputError):
+            policies.apply(world.rt, world.admin, broken, "")
+        assert policies.active(world.rt, world.admin)["digest"] == first
+    more = {**FILES, "docs/note.md": "Nothing changed but this note.\n"}
+    second = policies.apply(world.rt, world.admin, more, "A note.")["digest"]
+    assert second != first
+    workspaces.create(world.rt, world.caller("dana"), WorkspaceRequest("two", "python"))
+    found = decisions.replay(world.rt, world.admin, 10_000)
+    assert found["differences"] == 0
+    page = policies.bundles(world.rt, world.admin, limit=1)
+    rest = policies.bundles(world.rt, world.admin, cursor=page["next"])
+    assert {b["digest"] for b in page["items"] + rest["items"]} == {first, second}
+    assert policies.activate(world.rt, world.admin, first)["active"]
+
+
+@spec("PC-2")
+def test_an_active_bundle_that_does_not_compile_makes_every_decision_a_refusal(
+    world: World,
+) -> None:
+    broken = Bundle({**FILES, "admission/extra.rego": "package admission\n\ndeny contains x if {"})
+    with world.rt.database.unit_of_work() as tx:
+        policies.store_bundle(tx, broken, loaded_by="test", note_text="")
+        tx.update(t.active_bundle, sa.true(), digest=broken.digest)
+    with pytest.raises(UnavailableError) as refused, world.rt.database.reading() as tx:
+        PolicyPoint().active(tx)
+    assert (refused.value.status, refused.value.code) == (503, "policy-unavailable")
