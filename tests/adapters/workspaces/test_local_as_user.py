@@ -54,7 +54,7 @@ def copy_tree(target: Path) -> None:
             shutil.copy(origin, target)
     for part in ("adapters/workspaces", "core/kernel"):
         shutil.copytree(ROOT / "src/charter" / part, target / "charter" / part)
-    for part in ("__init__.py", "adapters/__init__.py", "core/__init__.py"):
+    for part in ("__init__.py", "processes.py", "adapters/__init__.py", "core/__init__.py"):
         shutil.copy(ROOT / "src/charter" / part, target / "charter" / part)
     shutil.copytree(ROOT / "tests/adapters/workspaces", target / "tests/adapters/workspaces")
     for part in ("__init__.py", "spec.py", "adapters/__init__.py"):

@@ -178,11 +178,30 @@ def pids_of_uid(uid: int) -> list[int]:
     return found
 
 
+def _may_be_bubblewrap(pid: int) -> bool:
+    """Whether it bears the name and lives in this pid namespace, as a workspace's own never do.
+
+    A process can make reading its command line wait for as long as it likes (the kernel takes a
+    lock of its memory for that), so nothing that runs inside a workspace is ever asked for it.
+    """
+    try:
+        if (PROC / str(pid) / "comm").read_bytes().strip() != b"bwrap":
+            return False
+        theirs = os.readlink(f"/proc/{pid}/ns/pid")  # noqa: PTH115 - hot path
+    except PermissionError:
+        return True
+    except OSError:
+        return False
+    return theirs == os.readlink("/proc/self/ns/pid")  # noqa: PTH115 - hot path
+
+
 def started_with(marker: str) -> list[ProcessName]:
     """The bubblewrap processes that were given `marker` as one of their arguments."""
     found = []
     wanted = marker.encode()
     for pid in all_pids():
+        if not _may_be_bubblewrap(pid):
+            continue
         try:
             words = (PROC / str(pid) / "cmdline").read_bytes().split(b"\0")
         except OSError:
