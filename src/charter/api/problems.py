@@ -10,7 +10,6 @@ import traceback
 from collections.abc import Sequence
 from typing import Any
 
-import structlog
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
@@ -18,8 +17,9 @@ from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 
 from charter.core.kernel.errors import CharterError
+from charter.log import Log
 
-_log = structlog.get_logger("charter.api")
+_log = Log("charter.api")
 
 _TITLES = {
     400: "The request is malformed",

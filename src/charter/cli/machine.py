@@ -113,6 +113,12 @@ def up(
     os.environ.update(_environment(settings))  # for what is prepared in this very process
 
     def prepare(url: str) -> str:
+        if _part("charter.store.settled").settled(
+            url,
+            settings.admin_handle,
+            [str(made["name"]) for made in _part("charter.services.starter").STARTER_TEMPLATES],
+        ):
+            return f"Charter is ready: {settings.url}"
         link = _part("charter.wiring").prepare(settings.model_copy(update={"database_url": url}))
         sign_in = f"\nSign in, once, with: {link}" if link else ""
         return f"Charter is ready: {settings.url}{sign_in}"

@@ -23,14 +23,14 @@ from typing import Any, Final, Protocol
 
 import psycopg
 import sqlalchemy as sa
-import structlog
 from sqlalchemy.dialects.postgresql import insert
 
+from charter.log import Log
 from charter.services.runtime import Runtime
 from charter.store import tables as t
 from charter.store.unit_of_work import WAKE_CHANNEL
 
-_log = structlog.get_logger("charter.controllers")
+_log = Log("charter.controllers")
 _FIRST_BACKOFF_SECONDS: Final = 0.5
 _LONGEST_BACKOFF_SECONDS: Final = 30.0
 _STATUS_EVERY_SECONDS: Final = 5.0  # how old a quiet controller's status row may become

@@ -12,14 +12,14 @@ from datetime import timedelta
 from typing import Any, Final
 
 import sqlalchemy as sa
-import structlog
 
+from charter.log import Log
 from charter.services.runtime import Runtime
 from charter.services.workspace_effects import Converged, converge
 from charter.store import tables as t
 from charter.store.unit_of_work import Row, Tx
 
-_log = structlog.get_logger("charter.controllers")
+_log = Log("charter.controllers")
 _FIRST_RETRY_SECONDS: Final = 1
 _LONGEST_RETRY_SECONDS: Final = 60
 

@@ -157,9 +157,10 @@ def ask_for_more(play: Stage, cast: Cast) -> None:
         return Outcome(settled["state"], " ".join(big["notices"]) or "it runs")
 
     def make_room() -> Outcome:
-        dana.ok("POST", "/workspaces/big/stop")
-        stopped = play.state(dana, "big", "stopped", 10)
-        return Outcome(stopped["state"], "its CPU goes back to her quota of 128 vCPU")
+        big = dana.ok("GET", "/workspaces/big")["id"]
+        dana.ok("DELETE", f"/workspaces/{big}")
+        gone = play.state(dana, big, "deleted", 10)
+        return Outcome(gone["state"], "its CPU and disk go back to her quota")
 
     def ninety_six() -> Outcome:
         return refusal(
@@ -182,7 +183,8 @@ def ask_for_more(play: Stage, cast: Cast) -> None:
             },
         )
         roles = {r for need in made["approval"]["outstanding"] for r in need["roles"]}
-        return Outcome(made["decision"]["effect"], f"only {', '.join(sorted(roles))} can say yes")
+        word = made["decision"]["effect"] if roles == {"team-lead"} else "other approvers"
+        return Outcome(word, f"only {' or '.join(sorted(roles))} can say yes")
 
     def unapproved() -> Outcome:
         response = dana.call(
@@ -196,7 +198,7 @@ def ask_for_more(play: Stage, cast: Cast) -> None:
     play.step("dana", "asks for 40 vCPU", "require_approval", forty)
     play.step("dana", "tries to approve her own request", "denied", own)
     play.step("lee", "approves it; it starts", "approved", yes)
-    play.step("dana", "stops it to make room", "stopped", make_room)
+    play.step("dana", "deletes it to make room", "deleted", make_room)
     play.step("dana", "asks for 96 vCPU without a reason", "justification-required", ninety_six)
     play.step("dana", "asks again with a business justification", "require_approval", justified)
     play.step("dana", "asks for a template that is not approved", "denied", unapproved)

@@ -22,7 +22,6 @@ from functools import cached_property
 from typing import Annotated, Any, Final
 from urllib.parse import urlsplit
 
-import structlog
 from fastapi import Depends, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
@@ -37,11 +36,12 @@ from charter.core.kernel.errors import (
     NotFoundError,
     UnauthenticatedError,
 )
+from charter.log import Log
 from charter.portal.render import render
 from charter.services import identity
 from charter.services.runtime import Caller, Runtime
 
-_log = structlog.get_logger("charter.portal")
+_log = Log("charter.portal")
 
 SESSION_COOKIE: Final = "charter_session"
 THEME_COOKIE: Final = "charter_theme"

@@ -16,7 +16,7 @@ import sqlalchemy as sa
 
 from charter.core.access.invariants import ResourceRef
 from charter.core.access.permissions import Permission
-from charter.core.access.subjects import Human
+from charter.core.access.subjects import Agent, Human
 from charter.core.agents.tasks import TaskEvent, TaskState, task_state
 from charter.core.agents.tiers import Tier
 from charter.core.audit.event import Outcome
@@ -49,49 +49,60 @@ def create(
     result: dict[str, Any] = {"agent": None, "credential": None, "approval": None}
     with rt.database.unit_of_work() as tx:
         before = idempotency.recall(tx, caller.id, key, ["agent.create", request])
-        if before is not None and before.get("agent_id"):
-            agent = load_agent(tx, before["agent_id"])
-            if agent is None or not agent.active:
-                raise missing("agent")
-            return {
-                "decision": before["decision"],
-                "agent": records.view(rt, tx, records.row_of(tx, agent.id)),
-                "credential": identity.sign_credential(rt, tx, agent),
-                "approval": None,
-            }
-        answer, agent_id = create_in(rt, tx, caller, request)
-        result["decision"] = answer.as_json()
-        justification = request.get("justification")
-        if agent_id is not None:
-            agent = load_agent(tx, agent_id)
-            if agent is None:
-                raise missing("agent")
-            result["agent"] = records.view(rt, tx, records.row_of(tx, agent_id))
-            result["credential"] = identity.sign_credential(rt, tx, agent)
-            idempotency.remember(
-                tx, caller.id, key, {"decision": result["decision"], "agent_id": agent_id}
-            )
-        else:
-            idempotency.forget(tx, caller.id, key)
-            if answer.decision.effect is Effect.REQUIRE_APPROVAL and approval_requests.complete(
-                answer, justification
-            ):
-                from charter.services import approvals  # noqa: PLC0415 — approvals executes creates
-
-                approval_id = approval_requests.open_request(
-                    rt,
-                    tx,
-                    caller,
-                    answer,
-                    summary=f"agent {request['name']} in the {request['tier']} tier",
-                    pending={"action": "agent.create", "request": request},
-                    justification=justification,
-                )
-                result["approval"] = approvals.view(tx, caller, approval_id)
-    approval_requests.check_complete(answer, justification)
+        if before is None:
+            answer = _create_first(rt, tx, caller, request, key, result)
+    if before is not None:
+        return {
+            **result,
+            "decision": before["decision"],
+            "agent": get(rt, caller, before["agent_id"]),
+            "credential": issue_credential(rt, caller, before["agent_id"]),
+        }
+    approval_requests.check_complete(answer, request.get("justification"))
     if result["approval"] is None:
         refuse_unless_allowed(answer)
     return result
+
+
+def _create_first(
+    rt: Runtime,
+    tx: Tx,
+    caller: Caller,
+    request: dict[str, Any],
+    key: str | None,
+    result: dict[str, Any],
+) -> Answer:
+    """Decide, create or ask for the approval, and fill `result`."""
+    answer, agent_id = create_in(rt, tx, caller, request)
+    result["decision"] = answer.as_json()
+    justification = request.get("justification")
+    if agent_id is not None:
+        agent = load_agent(tx, agent_id)
+        if agent is None:
+            raise missing("agent")
+        result["agent"] = records.view(rt, tx, records.row_of(tx, agent_id))
+        result["credential"] = _hand_out(rt, tx, caller, agent, answer)
+        idempotency.remember(
+            tx, caller.id, key, {"decision": result["decision"], "agent_id": agent_id}
+        )
+        return answer
+    idempotency.forget(tx, caller.id, key)
+    if answer.decision.effect is Effect.REQUIRE_APPROVAL and approval_requests.complete(
+        answer, justification
+    ):
+        from charter.services import approvals  # noqa: PLC0415 — approvals executes creates
+
+        approval_id = approval_requests.open_request(
+            rt,
+            tx,
+            caller,
+            answer,
+            summary=f"agent {request['name']} in the {request['tier']} tier",
+            pending={"action": "agent.create", "request": request},
+            justification=justification,
+        )
+        result["approval"] = approvals.view(tx, caller, approval_id)
+    return answer
 
 
 def create_in(
@@ -119,6 +130,7 @@ def create_in(
             "name": request["name"],
             "spec": {
                 "tier": request["tier"],
+                "minutes": request["minutes"],
                 "deadline": rfc3339(deadline),
                 "repositories": list(request["repositories"]),
             },
@@ -233,17 +245,7 @@ def issue_credential(rt: Runtime, caller: Caller, ref: str) -> dict[str, Any]:
                 fix="Sponsor an agent for a new task.",
                 code="task-ended",
             )
-        made = identity.sign_credential(rt, tx, agent)
-        note(
-            tx,
-            caller,
-            "agent.credential-issued",
-            "agent",
-            agent.id,
-            decision_id=answer.id,
-            facts={"credential": made["credential_id"]},
-        )
-        return made
+        return _hand_out(rt, tx, caller, agent, answer)
 
     def question(tx: Tx) -> Question:
         row = records.row_of(tx, records.find(tx, caller, ref))
@@ -252,6 +254,21 @@ def issue_credential(rt: Runtime, caller: Caller, ref: str) -> dict[str, Any]:
         )
 
     return carry_out(rt, question, act)
+
+
+def _hand_out(rt: Runtime, tx: Tx, caller: Caller, agent: Agent, answer: Answer) -> dict[str, Any]:
+    """Sign a credential and put it on record: what is done with it later is told by its id."""
+    made = identity.sign_credential(rt, tx, agent)
+    note(
+        tx,
+        caller,
+        "agent.credential-issued",
+        "agent",
+        agent.id,
+        decision_id=answer.id,
+        facts={"credential": made["credential_id"]},
+    )
+    return made
 
 
 def end(rt: Runtime, caller: Caller, ref: str, outcome: str) -> dict[str, Any]:
@@ -335,10 +352,6 @@ def kill(rt: Runtime, caller: Caller, ref: str, reason: str) -> dict[str, Any]:
             if w["desired"] != Desired.DELETED
         ]
         return row["id"], targets
-
-    def question(tx: Tx) -> Question:
-        row = records.row_of(tx, records.find(tx, caller, ref))
-        return simple(caller, Permission.AGENT_KILL, records.ref_of(row))
 
     agent_id, targets = carry_out(
         rt,

@@ -193,11 +193,16 @@ def _ref(row: Row) -> ResourceRef:
     )
 
 
-def _question(tx: Tx, caller: Caller, approval_id: str, action: Permission) -> Question:
+def _question(
+    rt: Runtime, tx: Tx, caller: Caller, approval_id: str, action: Permission
+) -> Question:
     found = approval_requests.load(tx, approval_id, lock=True)
     if found is None:
         raise missing("approval")
-    row, _ = found
+    row, request = found
+    # Whoever waited for the lock comes after whoever held it, whatever the time was on arrival:
+    # a vote that counted as earlier would be blind to the no or the cancellation before it.
+    tx.now = max((rt.now(), *(vote.at for vote in request.votes)))
     return Question(
         caller=caller,
         action=action,
@@ -222,6 +227,7 @@ def _vote(
         if found is None or not isinstance(caller.subject, Human):
             raise missing("approval")
         row, request = found
+        _refuse_settled(row)
         refusal = _why_not(caller, request, tx)
         if refusal is not None:
             if refusal.rule == "invariant/approval-settled":
@@ -251,8 +257,18 @@ def _vote(
         return view(tx, caller, approval_id)
 
     return carry_out(
-        rt, lambda tx: _question(tx, caller, approval_id, Permission.APPROVAL_VOTE), act
+        rt, lambda tx: _question(rt, tx, caller, approval_id, Permission.APPROVAL_VOTE), act
     )
+
+
+def _refuse_settled(row: Row) -> None:
+    """Raise when the request was closed: what the row says stands, whatever a clock says."""
+    if row["state"] != ApprovalState.PENDING:
+        raise ConflictError(
+            f"The request is already settled: it is {row['state']}.",
+            fix="Nothing is left to decide; a new request can be made if it is still needed.",
+            code="approval-settled",
+        )
 
 
 def _settle(rt: Runtime, tx: Tx, row: Row) -> None:
@@ -360,7 +376,8 @@ def cancel(rt: Runtime, caller: Caller, approval_id: str) -> dict[str, Any]:
         found = approval_requests.load(tx, approval_id, lock=True)
         if found is None:
             raise missing("approval")
-        _, request = found
+        row, request = found
+        _refuse_settled(row)
         current = state_of(request, tx.now)
         if current is not ApprovalState.PENDING:
             raise ConflictError(
@@ -373,7 +390,7 @@ def cancel(rt: Runtime, caller: Caller, approval_id: str) -> dict[str, Any]:
         return view(tx, caller, approval_id)
 
     return carry_out(
-        rt, lambda tx: _question(tx, caller, approval_id, Permission.APPROVAL_CANCEL), act
+        rt, lambda tx: _question(rt, tx, caller, approval_id, Permission.APPROVAL_CANCEL), act
     )
 
 

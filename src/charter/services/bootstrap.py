@@ -15,38 +15,11 @@ from charter.core.audit.event import ActorRef, AuditEvent, Outcome
 from charter.core.policy.bundle import Bundle
 from charter.services import people, policies
 from charter.services.runtime import Runtime
+from charter.services.starter import STARTER_TEMPLATES
 from charter.store import tables as t
 from charter.store.unit_of_work import Tx
 
 INSTALLER: Final = ActorRef("system", "installer")
-
-STARTER_TEMPLATES: Final = (
-    {
-        "name": "python",
-        "version": "1.0.0",
-        "title": "Python",
-        "description": "The host's Python and command-line tools, an own home, no network.",
-        "approved": True,
-        "for_kinds": ["human", "agent"],
-    },
-    {
-        "name": "agent-minimal",
-        "version": "1.0.0",
-        "title": "Agent, minimal",
-        "description": "A shell and a home for one task of a coding agent. No IDE, no network.",
-        "approved": True,
-        "for_kinds": ["agent"],
-    },
-    {
-        "name": "scratch",
-        "version": "0.1.0",
-        "title": "Scratch",
-        "description": "An unreviewed experiment; it shows what a refusal looks like.",
-        "approved": False,
-        "use_instead": "python",
-        "for_kinds": ["human"],
-    },
-)
 
 
 def bootstrap(rt: Runtime, bundle: Bundle) -> str | None:

@@ -8,17 +8,15 @@ database does. So a revoked credential is dead at the next request, whatever its
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import sqlalchemy as sa
-from joserfc import jwt
-from joserfc.errors import JoseError
-from joserfc.jwk import OKPKey
 
 from charter.core.access.invariants import ResourceRef
 from charter.core.access.permissions import Permission
 from charter.core.access.roles import ORGANISATION, ScopeKind
 from charter.core.access.subjects import Agent, Human
+from charter.core.agents.tasks import task_open
 from charter.core.audit.event import ActorRef, AuditEvent, Outcome
 from charter.core.kernel.errors import InvalidInputError, UnauthenticatedError
 from charter.services import secrets
@@ -28,6 +26,9 @@ from charter.services.runtime import Caller, Runtime
 from charter.services.subjects import load_agent, load_human
 from charter.store import tables as t
 from charter.store.unit_of_work import Tx
+
+if TYPE_CHECKING:
+    from joserfc.jwk import OKPKey
 
 ALGORITHM: Final = "Ed25519"
 _TOUCH_SECONDS: Final = 60  # "last used" is kept to the minute: not every request shall write
@@ -202,6 +203,8 @@ def sign_credential(rt: Runtime, tx: Tx, agent: Agent) -> dict[str, Any]:
         "tier": agent.tier.value,
         "act": {"sub": agent.sponsor.id},
     }
+    from joserfc import jwt  # noqa: PLC0415 — see _key
+
     token = jwt.encode(
         {"alg": ALGORITHM, "typ": "charter-agent+jwt"}, claims, _key(rt), algorithms=[ALGORITHM]
     )
@@ -223,6 +226,8 @@ def sign_credential(rt: Runtime, tx: Tx, agent: Agent) -> dict[str, Any]:
 
 
 def _key(rt: Runtime) -> OKPKey:
+    from joserfc.jwk import OKPKey  # noqa: PLC0415 — loading JOSE takes time; most starts need none
+
     return OKPKey.import_key(rt.keys.credentials)
 
 
@@ -231,6 +236,9 @@ def _authenticate_agent(rt: Runtime, text: str) -> Caller:
         "This token is not valid here.",
         "An agent renews its credential before it expires; a person signs in with charter login.",
     )
+    from joserfc import jwt  # noqa: PLC0415 — see _key
+    from joserfc.errors import JoseError  # noqa: PLC0415
+
     try:
         token = jwt.decode(text, _key(rt), algorithms=[ALGORITHM])
         claims = token.claims
@@ -261,6 +269,11 @@ def _authenticate_agent(rt: Runtime, text: str) -> Caller:
         agent = load_agent(tx, row["agent_id"], row["id"])
         if agent is None or agent.task is None or agent.task.id != claims.get("task"):
             raise invalid
+        if not agent.active or not agent.sponsor.active or not task_open(agent.task, tx.now):
+            raise _refused(
+                "This agent has been ended, or its sponsor is deactivated.",
+                "An active person sponsors a new agent for the work: charter agent create.",
+            )
         return Caller(agent, "agent", row["id"])
 
 

@@ -17,6 +17,7 @@ from charter.services import lookup, paging, quotas, secrets
 from charter.services.access import carry_out, missing, note, simple
 from charter.services.approval_requests import notify
 from charter.services.decisions import Answer
+from charter.services.roles import keep_one_admin
 from charter.services.runtime import Caller, Runtime
 from charter.store import tables as t
 from charter.store.unit_of_work import Row, Tx
@@ -138,6 +139,7 @@ def deactivate(rt: Runtime, caller: Caller, ref: str) -> dict[str, Any]:
                 fix="Ask another administrator.",
                 code="own-account",
             )
+        keep_one_admin(tx, without=t.people.c.id == row["id"])
         tx.update(t.people, t.people.c.id == row["id"], deactivated_at=tx.now)
         for table in (t.sessions, t.api_tokens):
             tx.update(

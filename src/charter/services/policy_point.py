@@ -49,6 +49,7 @@ class PolicyPoint:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._active: ActivePolicy | None = None
+        self._retired: ActivePolicy | None = None
 
     def active(self, tx: Tx) -> ActivePolicy:
         """The policy in force in `tx`.
@@ -91,12 +92,16 @@ class PolicyPoint:
                 fix="An administrator puts a working one in force: charter policy apply DIR.",
                 code="policy-unavailable",
             ) from error
-        if previous is not None:
-            previous.engine.close()
+        # Requests that began under the previous bundle finish under it: its engine lives until
+        # the next change, or they would store refusals that no replay could explain.
+        if self._retired is not None:
+            self._retired.engine.close()
+        self._retired = previous
 
     def close(self) -> None:
         """End the engine's thread."""
         with self._lock:
-            if self._active is not None:
-                self._active.engine.close()
-                self._active = None
+            for policy in (self._active, self._retired):
+                if policy is not None:
+                    policy.engine.close()
+            self._active = self._retired = None

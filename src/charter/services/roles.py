@@ -82,14 +82,14 @@ def bind_role(
                 "The role would have ended before it began.", fix="Give a time in the future."
             )
         scope_id = _scope_id(tx, scope_kind, scope)
+        # First the lock, then the roles: a query that waits for a lock itself would answer with
+        # the roles from before the wait.
+        tx.all(sa.select(t.people.c.id).where(t.people.c.id == holder["id"]).with_for_update())
         held = tx.all(
-            sa.select(t.role_bindings.c.role)
-            .join(t.people, t.people.c.id == t.role_bindings.c.person_id)
-            .where(
+            sa.select(t.role_bindings.c.role).where(
                 t.role_bindings.c.person_id == holder["id"],
                 t.role_bindings.c.revoked_at.is_(None),
             )
-            .with_for_update(of=t.people)
         )
         clash = conflicts({RoleName(role), *(RoleName(h["role"]) for h in held)})
         if clash:
@@ -166,7 +166,7 @@ def revoke_role(rt: Runtime, caller: Caller, binding_id: str) -> None:
 
     def act(tx: Tx, answer: Answer) -> None:
         row = find(tx)
-        _keep_one_admin(tx, row)
+        keep_one_admin(tx, without=t.role_bindings.c.id == binding_id)
         tx.update(t.role_bindings, t.role_bindings.c.id == binding_id, revoked_at=tx.now)
         note(
             tx,
@@ -191,26 +191,29 @@ def revoke_role(rt: Runtime, caller: Caller, binding_id: str) -> None:
     carry_out(rt, question, act)
 
 
-def _keep_one_admin(tx: Tx, row: Row) -> None:
-    if row["role"] != RoleName.PLATFORM_ADMIN or row["scope_kind"] != ScopeKind.ORGANISATION:
-        return
+def keep_one_admin(tx: Tx, *, without: sa.ColumnElement[bool]) -> None:
+    """Raise when no platform admin would be left but those `without`; holds until the commit.
+
+    A role that runs out does not count: it would leave nobody in the end.
+    """
     c = t.role_bindings.c
     tx.conn.execute(sa.text("SELECT pg_advisory_xact_lock(hashtext('charter.last-admin'))"))
     others = tx.all(
         sa.select(c.id)
         .join(t.people, t.people.c.id == c.person_id)
         .where(
-            c.role == row["role"],
-            c.scope_kind == row["scope_kind"],
+            c.role == RoleName.PLATFORM_ADMIN.value,
+            c.scope_kind == ScopeKind.ORGANISATION.value,
             c.revoked_at.is_(None),
-            c.id != row["id"],
-            sa.or_(c.expires_at.is_(None), c.expires_at > tx.now),
+            c.expires_at.is_(None),
             t.people.c.deactivated_at.is_(None),
+            sa.not_(without),
         )
+        .limit(1)
     )
     if not others:
         raise ConflictError(
             "This is the last platform admin.",
-            fix="Give the role to somebody else first.",
+            fix="Give the role to somebody else first, for good.",
             code="last-admin",
         )

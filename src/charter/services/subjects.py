@@ -12,7 +12,8 @@ from charter.core.access.roles import Binding, RoleName, Scope, ScopeKind
 from charter.core.access.subjects import Agent, Human
 from charter.core.agents.tasks import TaskScope, TaskState
 from charter.core.agents.tiers import Tier
-from charter.core.kernel.errors import NotFoundError
+from charter.core.kernel.errors import NotFoundError, UnauthenticatedError
+from charter.services.runtime import Caller
 from charter.store import tables as t
 from charter.store.unit_of_work import Tx
 
@@ -82,3 +83,23 @@ def load_agent(tx: Tx, agent_id: str, credential_id: str | None = None) -> Agent
         credential_id=credential_id or "none",
         active=row["state"] == "active",
     )
+
+
+def hold_agent(tx: Tx, caller: Caller) -> None:
+    """Make an agent's starting of something and its end wait for each other; no-op for people.
+
+    Its credential was looked at before this transaction. Without the lock, what it starts in the
+    moment of its end would be missed by the kill switch. The lock is exclusive, because shared
+    ones can keep an exclusive one waiting for as long as new ones come.
+    """
+    if not isinstance(caller.subject, Agent):
+        return
+    row = tx.one(
+        sa.select(t.agents.c.state)
+        .where(t.agents.c.id == caller.id)
+        .with_for_update(key_share=True)
+    )
+    if row is None or row["state"] != "active":
+        raise UnauthenticatedError(
+            "This agent has been ended.", fix="Its sponsor can start a new agent for the task."
+        )

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
-from charter.core.access.invariants import ResourceRef
+from charter.core.access.invariants import ResourceRef, invariants
 from charter.core.access.permissions import Permission
 from charter.core.access.subjects import Agent
 from charter.core.kernel.errors import InvalidInputError
@@ -146,11 +146,23 @@ def _spec(plan: Plan) -> dict[str, Any]:
     }
 
 
+def quota_scopes_to_ask(tx: Tx, caller: Caller, plan: Plan) -> tuple[str, ...]:
+    """The quota lines that take part in the decision.
+
+    For somebody who may place nothing there (the answer is no), only their own: what a team uses
+    is not theirs to learn from the refusal, nor its lines theirs to lock.
+    """
+    if not invariants(caller.subject, Permission.WORKSPACE_CREATE, plan.ref, tx.now):
+        return plan.scopes
+    return tuple(s for s in plan.scopes if s.startswith(("agent:", "user:")))
+
+
 def create_question(rt: Runtime, tx: Tx, caller: Caller, plan: Plan, *, lock: bool) -> Question:
     """What is asked about creating this; `lock` holds the quota lines until the commit."""
+    scopes = quota_scopes_to_ask(tx, caller, plan)
     if lock:
-        quotas.ensure(rt, tx, plan.scopes)
-    held = quotas.lines(tx, plan.scopes, lock=lock)
+        quotas.ensure(rt, tx, scopes)
+    held = quotas.lines(tx, scopes, lock=lock)
     spec = _spec(plan)
     labels = dict(plan.request.labels)
     question = Question(

@@ -37,6 +37,7 @@ def _decided(
     facts: dict[str, Any],
     *,
     is_use: bool,
+    private: dict[str, object] | None = None,
 ) -> str:
     """Decide and record; the id of the workspace that runs. Commits before anything is done."""
 
@@ -63,13 +64,19 @@ def _decided(
             row["id"],
             decision_id=answer.id,
             facts=facts,
+            private=private,
         )
         return str(row["id"])
 
     return carry_out(
         rt,
         lambda tx: question_about(
-            rt, tx, caller, records.find(tx, caller, ref), action, extra=facts
+            rt,
+            tx,
+            caller,
+            records.find(tx, caller, ref),
+            action,
+            extra={**facts, **(private or {})},
         ),
         act,
     )
@@ -96,11 +103,11 @@ def execute(
         ref,
         Permission.WORKSPACE_EXECUTE,
         {
-            "program": command[0][:200],
             "arguments": len(command) - 1,
             "command_digest": digest(list(command)),
         },
         is_use=True,
+        private={"program": command[0][:200]},  # free text: it may name anybody
     )
     result, milliseconds = _timed(
         lambda: rt.provider.execute(

@@ -27,10 +27,12 @@ from charter.services.decisions import Answer, Question, ask, refuse_unless_allo
 from charter.services.decisions import preview as ask_preview
 from charter.services.lifecycle import facts_of_workspace
 from charter.services.runtime import Caller, Runtime
+from charter.services.subjects import hold_agent
 from charter.services.workspace_questions import (
     WorkspaceRequest,
     create_question,
     question_about,
+    quota_scopes_to_ask,
     resolve_plan,
     summary,
 )
@@ -43,9 +45,10 @@ def preview(rt: Runtime, caller: Caller, request: WorkspaceRequest) -> dict[str,
     """What would be decided now; nothing is stored or reserved."""
     with rt.database.unit_of_work() as tx:
         plan = resolve_plan(rt, tx, caller, request)
-        quotas.ensure(rt, tx, plan.scopes)
+        scopes = quota_scopes_to_ask(tx, caller, plan)
+        quotas.ensure(rt, tx, scopes)
         answer = ask_preview(rt, tx, create_question(rt, tx, caller, plan, lock=False))
-        lines = quotas.lines(tx, plan.scopes)
+        lines = quotas.lines(tx, scopes)
     return {
         "decision": answer.as_json(),
         "amounts": {
@@ -126,6 +129,7 @@ def create_in(
     rt: Runtime, tx: Tx, caller: Caller, request: WorkspaceRequest
 ) -> tuple[Answer, str | None]:
     """Decide under locked quotas and, on a yes, write the workspace; for `create` and approvals."""
+    hold_agent(tx, caller)
     plan = resolve_plan(rt, tx, caller, request)
     question = create_question(rt, tx, caller, plan, lock=True)
     answer = ask(rt, tx, question)
@@ -281,6 +285,7 @@ def start_in(
     rt: Runtime, tx: Tx, caller: Caller, ref: str, justification: str | None = None
 ) -> tuple[Answer, str | None]:
     """Decide under locked quotas and, on a yes, decide that it runs; for `start` and approvals."""
+    hold_agent(tx, caller)
     row = records.find(tx, caller, ref, lock=True)
     records.refuse_deleted(row)
     running = row["desired"] == Desired.RUNNING and row["observed"] != WorkspaceState.FAILED

@@ -77,6 +77,9 @@ _SETTINGS: Final = (
     "port=5432",  # only names the socket; a PGPORT in somebody's environment must not change it
     "unix_socket_directories=/proc/self/cwd",
     "unix_socket_permissions=0700",
+    # A server that recovers in place looks as if it ran, and stays so for ever when its recovering
+    # process is killed. It ends instead, and whoever watches it starts it again.
+    "restart_after_crash=off",
     "max_connections=100",
     "shared_buffers=128MB",
     "huge_pages=off",

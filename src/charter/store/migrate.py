@@ -9,17 +9,17 @@ start but the first one finds, is recognised without it.
 
 from __future__ import annotations
 
-import re
 from importlib.resources import as_file, files
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import sqlalchemy as sa
 
+from charter.store.settled import newest_revisions
+
 if TYPE_CHECKING:
     from alembic.config import Config
 
-_REVISION: Final = re.compile(r'^(down_revision|revision)\b.*?=\s*(?:"([^"]+)"|None)', re.MULTILINE)
 _LOCK: Final = 0x43485254  # "CHRT": the same number in every process, used for nothing else
 
 
@@ -30,16 +30,6 @@ def _config(conn: sa.Connection, folder: Path) -> Config:
     config.set_main_option("script_location", str(folder))
     config.attributes["connection"] = conn
     return config
-
-
-def newest_revisions(folder: Path) -> set[str]:
-    """The revisions below `folder` that no other one follows."""
-    made: set[str] = set()
-    followed: set[str] = set()
-    for path in (folder / "versions").glob("[0-9]*.py"):
-        for name, revision in _REVISION.findall(path.read_text(encoding="utf-8")):
-            (made if name == "revision" else followed).add(revision)
-    return made - followed
 
 
 def _stands_at(conn: sa.Connection) -> set[str]:

@@ -30,6 +30,9 @@ UNKNOWN_OBLIGATION_RULE: Final = "invariant/unknown-obligation"
 _APPROVED_FIELDS: Final = ("kind", "spec", "labels", "owner", "team", "project", "data_class")
 """What an approver looked at. The id is left out: at the time of asking there is none yet."""
 
+_MOVES_WITH_TIME: Final = frozenset({"deadline"})
+"""Moments that follow from the time of asking. The span, which the approver saw, stands beside."""
+
 _ALSO_COVERED: Final = {"workspace.create": frozenset({"workspace.start"})}
 """A yes to creating a workspace is a yes to starting that same workspace again while it lasts."""
 
@@ -60,7 +63,11 @@ def _part(document: Mapping[str, object], key: str) -> Mapping[str, object]:
 def resource_digest(document: Mapping[str, object]) -> str:
     """The digest of the resource as an approver sees it: everything but its id and its state."""
     resource = _part(document, "resource")
-    return digest({name: resource.get(name) for name in _APPROVED_FIELDS})
+    approved = {name: resource.get(name) for name in _APPROVED_FIELDS}
+    spec = approved["spec"]
+    if isinstance(spec, Mapping):
+        approved["spec"] = {k: v for k, v in spec.items() if k not in _MOVES_WITH_TIME}
+    return digest(approved)
 
 
 def decision_time(document: Mapping[str, object]) -> datetime | None:

@@ -8,7 +8,8 @@ development tool needs is still a way out.
 Refused are: making namespaces and mounts, loading code into the kernel (modules, bpf, kexec),
 interfaces that have a history of escapes (io_uring, userfaultfd, keyrings), setting the clock,
 pushing characters into a terminal (TIOCSTI), and every socket family except unix, IPv4, IPv6 and
-netlink. The families matter: AF_VSOCK is in no namespace and talks to the hypervisor.
+netlink. The families matter: AF_VSOCK is in no namespace and talks to the hypervisor. Limits
+(prlimit) are set for oneself only.
 
 Arguments are compared in their low 32 bits only. The kernel itself reads an `int` argument so; a
 comparison of all 64 bits would let a program pass 40 + 2**32 for AF_VSOCK.
@@ -139,6 +140,8 @@ def _compile(sc: Any, machine: str) -> bytes:
         program.add_rule(refuse, number)
     for flag in _NAMESPACE_FLAGS:
         program.add_rule(refuse, "clone", sc.Arg(0, sc.MASKED_EQ, flag, flag))
+    # A program of the same user may set the limits of any other, process 1 included, and so end it.
+    program.add_rule(refuse, "prlimit64", sc.Arg(0, sc.NE, 0))
     for request in _TERMINAL_REQUESTS:
         program.add_rule(refuse, "ioctl", sc.Arg(1, sc.MASKED_EQ, _LOW_32_BITS, request))
     no_family = sc.ERRNO(errno.EAFNOSUPPORT)
