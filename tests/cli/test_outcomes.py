@@ -261,7 +261,11 @@ def test_pages_are_followed_up_to_the_limit(server: Any, charter: Any) -> None:
             "No workspaces yet. Create one: charter workspace create NAME --template python",
         ),
         (["workspace", "list", "--mine"], "GET /workspaces", "No workspace matches."),
-        (["approval", "list"], "GET /approvals", "Nothing waits for an approval."),
+        (
+            ["approval", "list"],
+            "GET /approvals",
+            "Nothing waits for an approval. What is settled: charter approval list --state all",
+        ),
         (["team", "list"], "GET /teams", "No teams yet. Create one: charter team create NAME"),
         (["workspace", "ls", "api"], "GET /workspaces/api/entries", "The folder is empty."),
     ],

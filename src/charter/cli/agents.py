@@ -117,7 +117,7 @@ def _keep(found: dict[str, Any], file: Path | None) -> None:
 
 def _credential(credential: Mapping[str, Any], file: Path | None) -> None:
     if file is not None:
-        say(f"credential: in {file}, until {when(credential['expires_at'])}")
+        say(f"credential:   in {file}, until {when(credential['expires_at'])}")
         return
     say(f"credential (shown this once, until {when(credential['expires_at'])}):")
     say(one_line(credential["token"]))
@@ -213,9 +213,13 @@ def kill(
             ]
         )
         for workspace in report["workspaces"]:
-            say("  " + joined(f"{k} {v}" for k, v in workspace.items()))
+            say("  " + joined(f"{k} {_short(v)}" for k, v in workspace.items()))
 
     call.answer(report, text)
+
+
+def _short(value: object) -> object:
+    return f"{value:.1f}" if isinstance(value, float) else value
 
 
 @command(

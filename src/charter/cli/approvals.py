@@ -6,9 +6,11 @@ from typing import Annotated, Any
 
 import typer
 
+from charter.cli.arguments import one_of
 from charter.cli.command import All, Call, Limit, command, noun
 from charter.cli.show import approval, requirement, table
 from charter.cli.text import joined, one_line, say, when
+from charter.core.approvals.request import ApprovalState
 
 app = noun("Vote on what waits for a person.")
 
@@ -44,7 +46,7 @@ def list_(
         "approvals",
         limit=None if all_ else limit,
         query={
-            "state": None if state == "all" else state,
+            "state": None if state == "all" else one_of(state, "--state", (*ApprovalState, "all")),
             "mine": "true" if mine else None,
             "for_me": "true" if for_me else None,
         },
@@ -70,7 +72,7 @@ def list_(
     call.listing(
         page,
         text,
-        empty="Nothing waits for an approval."
+        empty="Nothing waits for an approval. What is settled: charter approval list --state all"
         if state == "pending"
         else "No approval request matches.",
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
@@ -73,6 +73,14 @@ def moment(text: str | None, days: int | None, option: str) -> str | None:
         ) from None
     # A time without a zone is one of the person who types it: this machine's zone.
     return parsed.astimezone().isoformat()
+
+
+def one_of(value: str | None, option: str, words: Iterable[str]) -> str | None:
+    """A filter's value; a word that can match nothing is a slip, and is said to be one."""
+    known = tuple(words)
+    if value is not None and value not in known:
+        raise usage(f"{option} knows no {value!r}.", f"Choose one of: {', '.join(known)}.")
+    return value
 
 
 def given(values: dict[str, object]) -> dict[str, object]:

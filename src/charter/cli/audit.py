@@ -9,11 +9,12 @@ from typing import Annotated, Any, Final
 import typer
 
 from charter import clock
-from charter.cli.arguments import file_text
+from charter.cli.arguments import file_text, one_of
 from charter.cli.command import All, Call, Limit, command, noun
 from charter.cli.errors import CommandError, ExitCode, usage
 from charter.cli.show import table
 from charter.cli.text import coloured, pairs, printable, say, when
+from charter.core.audit.event import Outcome
 
 app = noun("The audit trail: read, prove, verify.")
 
@@ -40,7 +41,7 @@ def list_(
         str | None, typer.Option("--resource", help="Only about this one (id).")
     ] = None,
     outcome: Annotated[
-        str | None, typer.Option("--outcome", help="Only these, such as denied.")
+        str | None, typer.Option("--outcome", help="Only these: " + ", ".join(Outcome) + ".")
     ] = None,
     limit: Limit = 50,
     all_: All = False,
@@ -50,7 +51,12 @@ def list_(
         "audit",
         "events",
         limit=None if all_ else limit,
-        query={"actor": actor, "action": action, "resource": resource, "outcome": outcome},
+        query={
+            "actor": actor,
+            "action": action,
+            "resource": resource,
+            "outcome": one_of(outcome, "--outcome", Outcome),
+        },
     )
 
     def text(items: list[Any]) -> None:

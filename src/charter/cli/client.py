@@ -29,6 +29,8 @@ ACCEPTED: Final = 202  # the request is kept and waits for an approval
 # A create waits for locks, policy and a commit: far below a second. Thirty is for a busy machine.
 _TIMEOUT_SECONDS: Final = 30.0
 _CONNECT_SECONDS: Final = 5.0
+# Where a refusal's next step is an option of this command line, it is named.
+_FIXES: Final = {"justification-required": "Say why: the same command with -m 'the reason'."}
 _BAD: Final = 400
 _NO_CONTENT: Final = 204
 
@@ -266,7 +268,7 @@ class Client:
         details = body.get("details")
         raise CommandError(
             str(body.get("detail") or body.get("title") or "The server refused."),
-            fix=str(body.get("fix") or ""),
+            fix=_FIXES.get(body["code"], str(body.get("fix") or "")),
             code=body["code"],
             exit_code=exit_code_of(response.status_code, body["code"]),
             status=response.status_code,

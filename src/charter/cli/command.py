@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any, Concatenate, Final, ParamSpec
 
 import typer
-from typer.core import TyperCommand
+from typer.core import TyperCommand, TyperGroup
 
 from charter.cli.client import Client
 from charter.cli.errors import usage
@@ -27,6 +27,7 @@ from charter.cli.text import remark, say
 
 P = ParamSpec("P")
 
+_WHOLE: Final = 400  # characters; longer than the first sentence of any command
 _VALUE: Final = re.compile(r"<([^>]*)>")  # how the help formatter names a type
 
 _JSON: Final = Annotated[
@@ -117,6 +118,22 @@ class PlainCommand(TyperCommand):
                     formatter.write_dl(records)
 
 
+class PlainGroup(TyperGroup):
+    """A noun whose help gives each command's first sentence whole."""
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """The commands with what they do."""
+        found = [(name, self.get_command(ctx, name)) for name in self.list_commands(ctx)]
+        with formatter.section("Commands"):
+            formatter.write_dl(
+                [
+                    (name, one.get_short_help_str(limit=_WHOLE))
+                    for name, one in found
+                    if one is not None and not one.hidden
+                ]
+            )
+
+
 def _kind(match: re.Match[str]) -> str:
     """What kind of value an option takes, in a word for people."""
     kind = match.group(1)
@@ -131,6 +148,7 @@ def is_argument(parameter: Any) -> bool:
 def noun(help_text: str) -> typer.Typer:
     """A group of commands around one noun."""
     app = typer.Typer(
+        cls=PlainGroup,
         help=help_text,
         no_args_is_help=True,
         rich_markup_mode=None,

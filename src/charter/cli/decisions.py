@@ -8,10 +8,12 @@ from typing import Annotated, Any
 
 import typer
 
+from charter.cli.arguments import one_of
 from charter.cli.command import All, Call, Limit, command, noun
 from charter.cli.errors import ExitCode
 from charter.cli.show import decision, effect_cell, table
 from charter.cli.text import coloured, one_line, pairs, say, when
+from charter.core.kernel.decision import Effect
 
 app = noun("Stored decisions, and replays.")
 
@@ -42,7 +44,7 @@ def list_(
     page = call.client.page(
         "decisions",
         limit=None if all_ else limit,
-        query={"subject": subject, "effect": effect, "action": action},
+        query={"subject": subject, "effect": one_of(effect, "--effect", Effect), "action": action},
     )
 
     def text(items: list[Any]) -> None:

@@ -108,7 +108,10 @@ def _misused(error: TyperException) -> CommandError:
     else:
         message = error.format_message()
         message += "" if message.endswith((".", "?", ")")) else "."
-    return usage(message, f"{path} --help shows what it takes.")
+    fix = f"{path} --help shows what it takes."
+    if type(error).__name__ == "NoSuchOption" and path.endswith(" exec"):
+        fix = f"Put -- before the command: {path} NAME -- COMMAND…"
+    return usage(message, fix)
 
 
 def _stopped() -> CommandError:

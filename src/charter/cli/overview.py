@@ -9,7 +9,7 @@ import typer
 
 from charter.cli.command import Call, command
 from charter.cli.show import quotas
-from charter.cli.text import joined, pairs, say, when
+from charter.cli.text import effect_name, joined, pairs, say, when
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
@@ -25,8 +25,8 @@ def overview(call: Call) -> None:
             [
                 ("workspaces", _counts(found["workspaces"])),
                 ("agents", _counts(found["agents"])),
-                ("approvals that wait", str(found["pending_approvals"])),
-                ("decisions today", _counts(found["decisions_today"])),
+                ("waiting for your vote", str(found["pending_approvals"])),
+                ("decisions today", _decisions(found["decisions_today"])),
                 (
                     "audit trail",
                     None
@@ -45,3 +45,7 @@ def overview(call: Call) -> None:
 
 def _counts(counts: Mapping[str, Any]) -> str:
     return joined((f"{number} {word}" for word, number in counts.items()), "none")
+
+
+def _decisions(counts: Mapping[str, Any]) -> str:
+    return " · ".join(f"{n} {effect_name(effect)}" for effect, n in counts.items()) or "none"

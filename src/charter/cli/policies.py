@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from charter.cli.arguments import one_of
 from charter.cli.command import All, Call, Limit, command, noun
 from charter.cli.errors import ExitCode
 from charter.cli.show import table
@@ -32,6 +33,7 @@ def rules(
     ] = None,
 ) -> None:
     """List the rules of the active bundle."""
+    one_of(effect, "--effect", ("deny", "require_approval", "warn", "obligation"))
     found: Any = call.client.get("policies", "rules")
     listed = found["items"]
     wanted = [

@@ -13,6 +13,7 @@ from typing import IO, Any, Final
 from charter.cli.text import (
     amount,
     coloured,
+    dimension_word,
     effect_word,
     joined,
     one_line,
@@ -129,7 +130,7 @@ def quotas(lines: Sequence[Mapping[str, Any]]) -> None:
     rows = [
         (
             line["scope"],
-            dimension,
+            dimension_word(dimension),
             amount(dimension, line["used"].get(dimension, 0)),
             amount(dimension, limit),
             f"{100 * line['used'].get(dimension, 0) // limit} %" if limit else "-",

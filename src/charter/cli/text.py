@@ -86,6 +86,11 @@ def amount(dimension: str, value: object) -> str:
     return one_line(value)
 
 
+def dimension_word(dimension: str) -> str:
+    """A quota's dimension for people: its amounts carry their unit themselves."""
+    return one_line(dimension.removesuffix("_mib"))
+
+
 def yes_no(value: object) -> str:
     """`yes` or `no`."""
     return "yes" if value else "no"
@@ -96,10 +101,15 @@ def joined(values: Iterable[object], empty: str = "-") -> str:
     return ", ".join(one_line(v) for v in values) or empty
 
 
+def effect_name(effect: object) -> str:
+    """An effect in a person's words."""
+    return _EFFECTS.get(str(effect), (one_line(effect), ""))[0]
+
+
 def effect_word(effect: object, stream: IO[str] | None = None) -> str:
-    """An effect in a person's words, coloured where the stream wants colours."""
-    word, colour = _EFFECTS.get(str(effect), (one_line(effect), "bold"))
-    return coloured(word, colour, stream)
+    """The same, coloured where the stream wants colours."""
+    colour = _EFFECTS.get(str(effect), ("", "bold"))[1]
+    return coloured(effect_name(effect), colour, stream)
 
 
 def pair_lines(rows: Sequence[tuple[str, object]], indent: str = "") -> list[str]:

@@ -13,7 +13,17 @@ from charter.cli.arguments import given, mib, pairs
 from charter.cli.command import All, Call, Limit, Yes, command, noun
 from charter.cli.errors import ExitCode
 from charter.cli.show import decision, table
-from charter.cli.text import amount, amounts, joined, one_line, printable, remark, say, when
+from charter.cli.text import (
+    amount,
+    amounts,
+    dimension_word,
+    joined,
+    one_line,
+    printable,
+    remark,
+    say,
+    when,
+)
 from charter.cli.text import pairs as show_pairs
 
 app = noun("Create, use and end workspaces.")
@@ -154,7 +164,7 @@ def preview(
             rows = [
                 (
                     q["scope"],
-                    q["dimension"],
+                    dimension_word(q["dimension"]),
                     *(amount(q["dimension"], q[k]) for k in ("used", "after", "limit")),
                 )
                 for q in found["quota"]
@@ -325,7 +335,7 @@ def show(call: Call, name: Name) -> None:
             [
                 ("name", w["name"]),
                 ("id", w["id"]),
-                ("state", f"{w['state']} {w['state_reason']}".strip()),
+                ("state", _state(w)),
                 ("wanted", w["desired"]),
                 ("observed", f"{w['observed']} (generation {w['generation']})"),
                 ("owner", f"{w['owner']} ({w['owner_kind']})"),
@@ -350,6 +360,12 @@ def show(call: Call, name: Name) -> None:
         _notices(w)
 
     call.answer(w, text)
+
+
+def _state(workspace: Mapping[str, Any]) -> str:
+    """The state, and its reason where that says more."""
+    state, reason = str(workspace["state"]), str(workspace["state_reason"])
+    return state if reason.strip(".").lower() == state else f"{state}: {reason}".rstrip(": ")
 
 
 def _activity(workspace: Mapping[str, Any]) -> str:

@@ -43,6 +43,14 @@ A decision that used one could not be replayed, and `http.send` would carry fact
 _COLUMNS: Final = 4096  # the default of 1,024 refuses long lines with a misleading text
 _FILE_BYTES: Final = 1 << 20
 _LINES: Final = 20_000
+# The library's parser tries a bracket as several things, each anew inside the next one, so its time
+# doubles with every level: 16 levels take seconds, 100 would never end, with Python's lock held.
+# A file's weight is the sum of 2^depth over the brackets that are deeper than people write (eight
+# levels in the shipped bundle); the heaviest one takes a fifth of a second.
+_COMMON_DEPTH: Final = 8
+_HEAVIEST: Final = 1 << 13
+_DEEPEST: Final = 64
+_BRACKETS: Final = re.compile(r'(#[^\n]*|"(?:[^"\\\n]|\\.)*"|`[^`]*`)|([\[({])|([\])}])')
 _LOCATION: Final = re.compile(r"-->\s*(\S+?):(\d+):(\d+)")
 _REASON: Final = re.compile(r"^error: (.+)$", re.MULTILINE)
 _UNDEFINED: Final = re.compile(r"use of undefined variable `([^`]+)` is unsafe")
@@ -236,8 +244,24 @@ def _rule(
     )
 
 
+def _refuse_nests(file: str, text: str) -> None:
+    """Raise for brackets nested so deep that reading them would hold up the whole process."""
+    depth = weight = 0
+    for found in _BRACKETS.finditer(text):
+        _, opens, closes = found.groups()
+        if opens:
+            depth += 1
+            weight += 1 << min(depth, _DEEPEST) if depth > _COMMON_DEPTH else 0
+            if weight > _HEAVIEST:
+                line = text.count("\n", 0, found.start()) + 1
+                raise PolicyRefusedError([f"{file}:{line}: brackets are nested too deeply."])
+        elif closes:
+            depth = max(0, depth - 1)
+
+
 def parse(file: str, text: str) -> Module:
     """The module in `text`; raises `PolicyRefusedError` when neither syntax can read it."""
+    _refuse_nests(file, text)
     engine, old_syntax = Engine(), False
     engine.set_policy_length_config(max_col=_COLUMNS, max_file_bytes=_FILE_BYTES, max_lines=_LINES)
     try:
