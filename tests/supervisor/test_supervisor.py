@@ -12,6 +12,8 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from charter.adapters.workspaces.local.provider import LocalProvider
+from charter.adapters.workspaces.port import SandboxSpec
 from charter.core.kernel.errors import ConflictError
 from charter.processes import start_of, wait_until
 from charter.supervisor import SystemStatus, down, reset, status
@@ -202,6 +204,26 @@ def test_reset_deletes_only_what_charter_made(state_dir: Path, tmp_path: Path) -
     with pytest.raises(ConflictError, match="nothing was deleted"):
         reset(foreign)
     assert (foreign / "letter").read_text() == "keep me"
+
+
+def test_reset_leaves_no_sandbox_behind(state_dir: Path) -> None:
+    assert run(state_dir, "detach").returncode == 0
+    provider = LocalProvider(state_dir / "workspaces")
+    spec = SandboxSpec(
+        "ws_left",
+        "left",
+        vcpu=1,
+        memory_mib=256,
+        disk_mib=64,
+        max_processes=64,
+        writable=True,
+        network="none",
+    )
+    provider.ensure_running(spec, 1)
+    holder = json.loads((state_dir / "workspaces" / "ws_left" / "holder.json").read_text())
+    reset(state_dir, write=lambda _: None)
+    assert not state_dir.exists()
+    assert gone({name: holder[name]["pid"] for name in ("holder", "init")})
 
 
 def test_a_log_is_bounded_without_its_writer_knowing(

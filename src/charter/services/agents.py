@@ -25,7 +25,15 @@ from charter.core.kernel.decision import Effect
 from charter.core.kernel.errors import ConflictError, ForbiddenError
 from charter.core.lifecycle.states import Desired
 from charter.services import agent_records as records
-from charter.services import approval_requests, idempotency, identity, lookup, paging, quotas
+from charter.services import (
+    approval_records,
+    approval_requests,
+    idempotency,
+    identity,
+    lookup,
+    paging,
+    quotas,
+)
 from charter.services.access import carry_out, missing, note, simple
 from charter.services.decisions import Answer, Question, ask, grants_of, refuse_unless_allowed
 from charter.services.kill_switch import kill_sandboxes, write_stopped
@@ -90,8 +98,6 @@ def _create_first(
     if answer.decision.effect is Effect.REQUIRE_APPROVAL and approval_requests.complete(
         answer, justification
     ):
-        from charter.services import approvals  # noqa: PLC0415 — approvals executes creates
-
         approval_id = approval_requests.open_request(
             rt,
             tx,
@@ -101,7 +107,7 @@ def _create_first(
             pending={"action": "agent.create", "request": request},
             justification=justification,
         )
-        result["approval"] = approvals.view(tx, caller, approval_id)
+        result["approval"] = approval_records.view(tx, caller, approval_id)
     return answer
 
 

@@ -13,21 +13,19 @@ import sqlalchemy as sa
 
 from charter.core.access.invariants import ResourceRef
 from charter.core.access.permissions import Permission
-from charter.core.access.reach import reach_set, voting_roles
+from charter.core.access.reach import voting_roles
 from charter.core.access.subjects import Human
 from charter.core.approvals.request import (
     ApprovalRequest,
     ApprovalState,
     Verdict,
     grant_for,
-    may_vote,
-    outstanding,
 )
 from charter.core.approvals.request import state as state_of
 from charter.core.audit.event import Outcome
-from charter.core.kernel.decision import Violation
 from charter.core.kernel.errors import CharterError, ConflictError, ForbiddenError
 from charter.services import agents, approval_requests, paging, workspaces
+from charter.services import approval_records as records
 from charter.services.access import carry_out, missing, note
 from charter.services.decisions import Answer, Question
 from charter.services.runtime import Caller, Runtime
@@ -36,87 +34,7 @@ from charter.services.workspace_questions import WorkspaceRequest
 from charter.store import tables as t
 from charter.store.unit_of_work import Row, Tx
 
-
 # --- reading ----------------------------------------------------------------------------------
-def _visible(tx: Tx, caller: Caller) -> sa.ColumnElement[bool]:
-    c = t.approvals.c
-    reach = reach_set(caller.subject, Permission.APPROVAL_VIEW, tx.now)
-    if reach.everything:
-        return sa.true()
-    return sa.or_(
-        c.requester_id == caller.id, c.sponsor_id == caller.id, c.team_id.in_(reach.teams)
-    )
-
-
-def _why_not(caller: Caller, request: ApprovalRequest, tx: Tx) -> Violation | None:
-    subject = caller.subject
-    if not isinstance(subject, Human):
-        return may_vote(request, caller.id, "agent", frozenset(), tx.now)
-    roles = voting_roles(subject, _place(request), tx.now)
-    return may_vote(request, caller.id, "human", roles, tx.now)
-
-
-def _place(request: ApprovalRequest) -> ResourceRef:
-    """Where the thing would be: the roles that count are those held there."""
-    return ResourceRef(
-        request.resource_kind, team_id=request.team_id, project_id=request.project_id
-    )
-
-
-def view(tx: Tx, caller: Caller, approval_id: str) -> dict[str, Any]:
-    """The approval for faces, with whether the caller may vote on it now."""
-    found = approval_requests.load(tx, approval_id)
-    if found is None:
-        raise missing("approval")
-    row, request = found
-    handles = {
-        r["id"]: r["handle"]
-        for r in tx.all(
-            sa.select(t.people.c.id, t.people.c.handle).where(
-                t.people.c.id.in_([v.approver_id for v in request.votes])
-            )
-        )
-    }
-    why_not = _why_not(caller, request, tx)
-    names = (
-        "id",
-        "action",
-        "summary",
-        "requester_kind",
-        "requester_id",
-        "team_id",
-        "requirements",
-        "justification",
-        "created_at",
-        "deadline",
-        "closed_at",
-        "outcome",
-        "result_id",
-        "decision_id",
-    )
-    return {
-        **{name: row[name] for name in names},
-        "state": state_of(request, tx.now).value,
-        "requester": approval_requests.requester_name(
-            tx, row["requester_kind"], row["requester_id"]
-        ),
-        "outstanding": [
-            {"rule": r.rule, "roles": sorted(r.roles), "people": people}
-            for r, people in outstanding(request, tx.now)
-        ],
-        "votes": [
-            {
-                "approver_id": v.approver_id,
-                "approver": handles.get(v.approver_id, v.approver_id),
-                "verdict": v.verdict.value,
-                "comment": v.comment or None,
-                "at": v.at,
-            }
-            for v in request.votes
-        ],
-        "can_vote": why_not is None,
-        "why_not": None if why_not is None else why_not.message,
-    }
 
 
 def list_page(
@@ -132,7 +50,7 @@ def list_page(
     """Approvals that the caller may see: own ones with `mine`, votable ones with `for_me`."""
     with rt.database.reading() as tx:
         c = t.approvals.c
-        query = sa.select(c.id).where(_visible(tx, caller))
+        query = sa.select(c.id).where(records.visible_approvals(tx, caller))
         if mine:
             query = query.where(sa.or_(c.requester_id == caller.id, c.sponsor_id == caller.id))
         if state == "pending" or for_me:
@@ -144,27 +62,17 @@ def list_page(
         elif state is not None:
             query = query.where(c.state == state)
         if for_me:
-            query = query.where(c.id.in_(_votable(tx, caller)))
+            query = query.where(c.id.in_(records.votable(tx, caller)))
         return paging.newest_first(
-            tx, query, c.id, lambda row: view(tx, caller, row["id"]), cursor, limit
+            tx, query, c.id, lambda row: records.view(tx, caller, row["id"]), cursor, limit
         )
 
 
 def get(rt: Runtime, caller: Caller, approval_id: str) -> dict[str, Any]:
     """One approval."""
     with rt.database.reading() as tx:
-        _check_visible(tx, caller, approval_id)
-        return view(tx, caller, approval_id)
-
-
-def _check_visible(tx: Tx, caller: Caller, approval_id: str) -> None:
-    if (
-        tx.one(
-            sa.select(t.approvals.c.id).where(t.approvals.c.id == approval_id, _visible(tx, caller))
-        )
-        is None
-    ):
-        raise missing("approval")
+        records.check_visible(tx, caller, approval_id)
+        return records.view(tx, caller, approval_id)
 
 
 # --- voting -----------------------------------------------------------------------------------
@@ -228,7 +136,7 @@ def _vote(
             raise missing("approval")
         row, request = found
         _refuse_settled(row)
-        refusal = _why_not(caller, request, tx)
+        refusal = records.why_not_vote(caller, request, tx)
         if refusal is not None:
             if refusal.rule == "invariant/approval-settled":
                 raise ConflictError(refusal.message, fix=refusal.fix, code="approval-settled")
@@ -239,7 +147,7 @@ def _vote(
             t.approval_votes,
             approval_id=approval_id,
             approver_id=caller.id,
-            roles=sorted(voting_roles(caller.subject, _place(request), tx.now)),
+            roles=sorted(voting_roles(caller.subject, records.place_of(request), tx.now)),
             verdict=verdict.value,
             comment=comment,
             at=tx.now,
@@ -254,7 +162,7 @@ def _vote(
             private=None if not comment else {"comment": comment},
         )
         _settle(rt, tx, row)
-        return view(tx, caller, approval_id)
+        return records.view(tx, caller, approval_id)
 
     return carry_out(
         rt, lambda tx: _question(rt, tx, caller, approval_id, Permission.APPROVAL_VOTE), act
@@ -387,26 +295,8 @@ def cancel(rt: Runtime, caller: Caller, approval_id: str) -> dict[str, Any]:
             )
         tx.update(t.approvals, t.approvals.c.id == approval_id, state="cancelled", closed_at=tx.now)
         note(tx, caller, "approval.cancelled", "approval", approval_id, decision_id=answer.id)
-        return view(tx, caller, approval_id)
+        return records.view(tx, caller, approval_id)
 
     return carry_out(
         rt, lambda tx: _question(rt, tx, caller, approval_id, Permission.APPROVAL_CANCEL), act
     )
-
-
-def count_for(tx: Tx, caller: Caller) -> int:
-    """How many requests wait for the caller's vote."""
-    return len(_votable(tx, caller))
-
-
-def _votable(tx: Tx, caller: Caller) -> list[str]:
-    """The ids of the pending requests that the caller may vote on now."""
-    rows = tx.all(
-        sa.select(t.approvals.c.id).where(
-            _visible(tx, caller),
-            t.approvals.c.state == "pending",
-            t.approvals.c.deadline > tx.now,
-        )
-    )
-    found = (approval_requests.load(tx, row["id"]) for row in rows)
-    return [one[0]["id"] for one in found if one and _why_not(caller, one[1], tx) is None]

@@ -13,7 +13,7 @@ from charter.core.access.permissions import Permission
 from charter.core.access.reach import reach_set
 from charter.core.access.roles import permissions_anywhere, scope_chain
 from charter.core.access.subjects import Agent
-from charter.services import agent_records, approvals, audit, paging, people, quotas
+from charter.services import agent_records, approval_records, audit, paging, people, quotas
 from charter.services.access import check_visible, missing
 from charter.services.runtime import Caller, Runtime
 from charter.services.workspace_records import visible_workspaces
@@ -99,7 +99,7 @@ def overview(rt: Runtime, caller: Caller) -> dict[str, Any]:
                 .where(agent_records.visible_agents(tx, caller))
                 .group_by(a.state),
             ),
-            "pending_approvals": approvals.count_for(tx, caller),
+            "pending_approvals": approval_records.count_for(tx, caller),
             "decisions_today": _counts(
                 tx,
                 sa.select(d.effect.label("key"), n)

@@ -20,7 +20,7 @@ from charter.core.kernel.errors import ForbiddenError
 from charter.core.lifecycle.states import Desired, WorkspaceState
 from charter.core.lifecycle.transition import extend as may_extend
 from charter.core.resources.amounts import DIMENSIONS, Amount
-from charter.services import approval_requests, idempotency, paging, quotas
+from charter.services import approval_records, approval_requests, idempotency, paging, quotas
 from charter.services import workspace_records as records
 from charter.services.access import carry_out, missing, note
 from charter.services.decisions import Answer, Question, ask, refuse_unless_allowed
@@ -113,15 +113,13 @@ def create(
 
 
 def _outcome_again(tx: Tx, caller: Caller, outcome: Mapping[str, Any]) -> dict[str, Any]:
-    from charter.services import approvals  # noqa: PLC0415 — approvals executes creates
-
     workspace_id, approval_id = outcome["workspace_id"], outcome["approval_id"]
     return {
         "decision": outcome["decision"],
         "workspace": None
         if workspace_id is None
         else records.view(tx, records.row_of(tx, workspace_id)),
-        "approval": None if approval_id is None else approvals.view(tx, caller, approval_id),
+        "approval": None if approval_id is None else approval_records.view(tx, caller, approval_id),
     }
 
 

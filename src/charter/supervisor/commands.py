@@ -14,6 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
+from charter.adapters.workspaces.local.provider import LocalProvider
 from charter.core.kernel.errors import CharterError, ConflictError, UnavailableError
 from charter.processes import wait_until
 from charter.supervisor.plan import Plan, Progress, embedded_database
@@ -137,6 +138,7 @@ def reset(state_dir: Path, *, write: Callable[[str], object] | None = None) -> N
     down(state_dir, write=write)
     lock = claim(state_dir)  # nobody may start while the ground is taken away
     try:
+        _end_sandboxes(state_dir / "workspaces", Progress(write or _to_stderr))
         if mounts := _mounts_below(state_dir):
             raise ConflictError(
                 f"Something is still mounted below the state directory: {', '.join(mounts)}.",
@@ -148,6 +150,22 @@ def reset(state_dir: Path, *, write: Callable[[str], object] | None = None) -> N
             shutil.rmtree(state_dir)
     finally:
         lock.close()
+
+
+def _end_sandboxes(root: Path, progress: Progress) -> None:
+    """End and delete every workspace: each has a process of its own, which outlives the others.
+
+    Without its records nobody would ever find, limit or end it again.
+    """
+    if not root.is_dir():
+        return
+    provider = LocalProvider(root)
+    found = provider.observe_all()
+    if not found:
+        return
+    with progress.step(f"Deleting {len(found)} workspace{'' if len(found) == 1 else 's'}"):
+        for workspace in found:
+            provider.delete(workspace.workspace_id, workspace.generation)
 
 
 def _run(plan: Plan, out: Callable[[str], object], on_ready: Callable[[], None]) -> int:
