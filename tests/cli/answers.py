@@ -117,6 +117,7 @@ def approval(**given: Any) -> s.ApprovalOut:
             "outcome": None,
             "result_id": None,
             "decision_id": "dec_1",
+            "details": {"CPU": "40 vCPU", "team": "payments"},
             "can_vote": True,
             **given,
         }

@@ -591,6 +591,7 @@ class ApprovalOut(BaseModel):
     outcome: str | None
     result_id: str | None
     decision_id: str
+    details: dict[str, str] = Field(description="What is asked for, in words.")
     can_vote: bool = Field(description="Whether you may vote on it now.")
     why_not: str | None = Field(default=None, description="If you may not: why.")
 

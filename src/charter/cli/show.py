@@ -150,6 +150,7 @@ def approval(document: Mapping[str, Any]) -> None:
             ("asks for", document["summary"]),
             ("action", document["action"]),
             ("requester", f"{document['requester']} ({document['requester_kind']})"),
+            *(document.get("details") or {}).items(),
             ("justification", document.get("justification")),
             ("asked at", when(document["created_at"])),
             ("deadline", when(document["deadline"])),

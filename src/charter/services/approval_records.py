@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import sqlalchemy as sa
@@ -17,11 +18,12 @@ from charter.core.approvals.request import (
 )
 from charter.core.approvals.request import state as state_of
 from charter.core.kernel.decision import Violation
+from charter.core.kernel.units import show_mib
 from charter.services import approval_requests
 from charter.services.access import missing
 from charter.services.runtime import Caller
 from charter.store import tables as t
-from charter.store.unit_of_work import Tx
+from charter.store.unit_of_work import Row, Tx
 
 
 def visible_approvals(tx: Tx, caller: Caller) -> sa.ColumnElement[bool]:
@@ -49,6 +51,40 @@ def place_of(request: ApprovalRequest) -> ResourceRef:
     return ResourceRef(
         request.resource_kind, team_id=request.team_id, project_id=request.project_id
     )
+
+
+def _details(tx: Tx, row: Row) -> dict[str, str]:
+    """What is asked for, for whoever has to decide on it: out of the facts of the decision."""
+    decision = tx.one(sa.select(t.decisions.c.facts).where(t.decisions.c.id == row["decision_id"]))
+    if decision is None:  # the foreign key forbids it
+        return {}
+    resource = json.loads(decision["facts"])["document"]["resource"]
+    spec = resource["spec"]
+    details: dict[str, str] = {"name": str(resource.get("name", ""))}
+    if "resources" in spec:
+        wanted = spec["resources"]
+        details |= {
+            "template": f"{spec['template']['name']}@{spec['template']['version']}",
+            "CPU": f"{wanted['cpu']} vCPU",
+            "memory": show_mib(wanted["memoryMib"]),
+            "disk": show_mib(wanted["diskMib"]),
+            "GPU": str(wanted["gpu"]),
+            "network": spec["network"]["mode"],
+        }
+    asked = row["pending"].get("request", {})
+    for key, label in (("task", "task"), ("tier", "tier"), ("minutes", "minutes")):
+        if row["action"] == Permission.AGENT_CREATE and key in asked:
+            details[label] = str(asked[key])
+    if row["action"] == Permission.AGENT_CREATE:
+        details["repositories"] = ", ".join(asked.get("repositories", [])) or "none"
+    for column, table, label in (
+        ("team_id", t.teams, "team"),
+        ("project_id", t.projects, "project"),
+    ):
+        if row[column] is not None:
+            named = tx.one(sa.select(table.c.name).where(table.c.id == row[column]))
+            details[label] = row[column] if named is None else named["name"]
+    return details
 
 
 def view(tx: Tx, caller: Caller, approval_id: str) -> dict[str, Any]:
@@ -102,6 +138,7 @@ def view(tx: Tx, caller: Caller, approval_id: str) -> dict[str, Any]:
             }
             for v in request.votes
         ],
+        "details": _details(tx, row),
         "can_vote": why_not is None,
         "why_not": None if why_not is None else why_not.message,
     }

@@ -1,7 +1,7 @@
 """What a new instance starts with: policies, catalogue, and a first administrator.
 
-Running it again changes nothing that is there. The first administrator gets a one-time link each
-time the operator starts the instance, until they have signed in once and can make links themselves.
+Running it again changes nothing that is there. The first administrator gets a one-time link
+when the operator starts the instance and they have neither a live session nor a live token.
 """
 
 from __future__ import annotations
@@ -82,13 +82,28 @@ def _first_admin(rt: Runtime, tx: Tx) -> str:
 
 
 def _link_if_needed(rt: Runtime, tx: Tx, admin_id: str) -> str | None:
-    """A link until the administrator has signed in once; unused older ones are withdrawn."""
-    c = t.sign_in_links.c
-    if tx.one(sa.select(c.id).where(c.person_id == admin_id, c.used_at.is_not(None)).limit(1)):
-        return None
+    """A link whenever the administrator has no way in; unused older ones are withdrawn.
+
+    Whoever may start the instance on its machine may read its keys anyway, so this gives them
+    nothing new, and nobody can lock every administrator out.
+    """
+    for table in (t.sessions, t.api_tokens):
+        c = table.c
+        if tx.one(
+            sa.select(c.id)
+            .where(c.person_id == admin_id, c.revoked_at.is_(None), c.expires_at > tx.now)
+            .limit(1)
+        ):
+            return None
+    links = t.sign_in_links.c
     tx.conn.execute(
-        sa.delete(t.sign_in_links).where(c.person_id == admin_id, c.made_by == INSTALLER.id)
+        sa.delete(t.sign_in_links).where(
+            links.person_id == admin_id,
+            links.made_by == INSTALLER.id,
+            links.used_at.is_(None),
+        )
     )
+    _record(tx, "person.link-made", "person", admin_id)
     return str(people.make_link(rt, tx, admin_id, made_by=INSTALLER.id)["url"])
 
 

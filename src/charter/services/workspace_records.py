@@ -43,19 +43,35 @@ def ref_of(row: Row) -> ResourceRef:
 
 
 def find(tx: Tx, caller: Caller, ref: str, *, lock: bool = False) -> Row:
-    """The workspace that an id, or the name of an own (or sponsored) live one, means."""
+    """The workspace that an id means, or the name of a live one that the caller may see.
+
+    One's own comes first, then those of sponsored agents; among others a name must be unique.
+    """
     c = t.workspaces.c
-    mine = sa.or_(c.owner_id == caller.id, c.sponsor_id == caller.id)
+    seen = sa.and_(c.name == ref, c.deleted_at.is_(None), visible_workspaces(tx, caller))
     query = (
         sa.select(t.workspaces)
-        .where(sa.or_(c.id == ref, sa.and_(c.name == ref, mine, c.deleted_at.is_(None))))
-        .order_by((c.id == ref).desc(), (c.owner_id == caller.id).desc(), c.id.desc())
-        .limit(1)
+        .where(sa.or_(c.id == ref, seen))
+        .order_by(
+            (c.id == ref).desc(),
+            (c.owner_id == caller.id).desc(),
+            (c.sponsor_id == caller.id).desc(),
+            c.id.desc(),
+        )
+        .limit(2)
     )
-    row = tx.one(query.with_for_update() if lock else query)
-    if row is None:
+    rows = tx.all(query.with_for_update() if lock else query)
+    if not rows:
         raise missing("workspace")
-    return row
+    found = rows[0]
+    own = caller.id in (found["owner_id"], found["sponsor_id"])
+    if len(rows) > 1 and found["id"] != ref and not own:
+        raise ConflictError(
+            f"Several workspaces are called {ref}.",
+            fix="Name the one you mean by its id; charter workspace list shows it.",
+            code="ambiguous-name",
+        )
+    return found
 
 
 def view(tx: Tx, row: Row) -> dict[str, Any]:

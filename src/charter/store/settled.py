@@ -20,8 +20,11 @@ _SCHEME: Final = re.compile(r"^postgresql\+psycopg://")
 _CONNECT_SECONDS: Final = 5
 _TEMPLATES: Final = "SELECT count(DISTINCT name) FROM templates WHERE name = ANY(%s)"
 _SIGNED_IN: Final = (
-    "SELECT EXISTS (SELECT FROM sign_in_links l JOIN people p ON p.id = l.person_id "
-    "WHERE p.handle = %s AND l.used_at IS NOT NULL)"
+    "SELECT EXISTS (SELECT FROM people p JOIN ("
+    "SELECT person_id, revoked_at, expires_at FROM sessions UNION ALL "
+    "SELECT person_id, revoked_at, expires_at FROM api_tokens"
+    ") live ON live.person_id = p.id WHERE p.handle = %s "
+    "AND live.revoked_at IS NULL AND live.expires_at > now())"
 )
 
 

@@ -179,20 +179,20 @@ def pids_of_uid(uid: int) -> list[int]:
 
 
 def _may_be_bubblewrap(pid: int) -> bool:
-    """Whether it bears the name and lives in this pid namespace, as a workspace's own never do.
+    """Whether it bears the name and is the first process of its pid namespace, or in this one.
 
     A process can make reading its command line wait for as long as it likes (the kernel takes a
-    lock of its memory for that), so nothing that runs inside a workspace is ever asked for it.
+    lock of its memory for that), so nothing that runs inside a workspace is ever asked for it. The
+    first process there is bubblewrap's own, or the supervisor that it became.
     """
     try:
         if (PROC / str(pid) / "comm").read_bytes().strip() != b"bwrap":
             return False
-        theirs = os.readlink(f"/proc/{pid}/ns/pid")  # noqa: PTH115 - hot path
-    except PermissionError:
-        return True
+        status = (PROC / str(pid) / "status").read_bytes()
     except OSError:
         return False
-    return theirs == os.readlink("/proc/self/ns/pid")  # noqa: PTH115 - hot path
+    numbers = status.partition(b"\nNSpid:")[2].partition(b"\n")[0].split()
+    return len(numbers) <= 1 or numbers[-1] == b"1"
 
 
 def started_with(marker: str) -> list[ProcessName]:
