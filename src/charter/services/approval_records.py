@@ -145,6 +145,7 @@ def view(tx: Tx, caller: Caller, approval_id: str) -> dict[str, Any]:
 
 
 def check_visible(tx: Tx, caller: Caller, approval_id: str) -> None:
+    """Raise the 404 of an approval that does not exist or is not the caller's to see."""
     if (
         tx.one(
             sa.select(t.approvals.c.id).where(
