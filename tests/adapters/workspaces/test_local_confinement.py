@@ -330,7 +330,7 @@ def test_a_home_grows_with_its_spec_and_keeps_its_files(provider: LocalProvider)
 
 @pytest.mark.skipif(
     needs.WHY_NO_SANDBOX == "" and needs.probe.findings().disk == "loop",
-    reason="here the kernel limits the disk; the watchdog is for ordinary users",
+    reason="optional: here the kernel limits the disk; the watchdog is for ordinary users",
 )
 def test_a_home_without_a_kernel_limit_is_watched(provider: LocalProvider) -> None:
     started = provider.ensure_running(spec_of("ws_watched", disk_mib=16), 1)

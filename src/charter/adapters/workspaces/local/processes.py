@@ -213,9 +213,16 @@ def started_with(marker: str) -> list[ProcessName]:
     return found
 
 
-def wait_until_none(uid: int, seconds: float) -> list[int]:
-    """Wait until `uid` runs nothing; what is still there after `seconds`."""
+def end_all_of_uid(uid: int, seconds: float) -> None:
+    """SIGKILL to all that `uid` runs, until nothing of it is left or `seconds` are over.
+
+    Only for a uid that belongs to one workspace alone. It also finds what has just changed its user
+    and bears no other mark yet.
+    """
     deadline = time.monotonic() + seconds
     while (left := pids_of_uid(uid)) and time.monotonic() < deadline:
+        for pid in left:
+            name = ProcessName.of(pid)
+            if name is not None and pid in pids_of_uid(uid):
+                name.send(signal.SIGKILL)
         time.sleep(0.002)
-    return left

@@ -39,6 +39,7 @@ from charter.adapters.workspaces.local.processes import (
     ProcessName,
     boot_id,
     children,
+    end_all_of_uid,
     family,
     memory_by_pid,
     pids_of_uid,
@@ -160,6 +161,9 @@ class LocalProvider:
         if holder is not None and not holder.wait_gone(2.0):
             holder.send(Signals.SIGKILL)
             holder.wait_gone(2.0)
+        uid = record.get("uid")
+        if isinstance(uid, int):  # its own: what runs under it can only be of this workspace
+            end_all_of_uid(uid, _KILL_SECONDS)
         if holder is not None and group is not None and gone:
             group.remove()
         survivors = self._survivors(record, group, init)
