@@ -166,7 +166,15 @@ class LocalProvider:
             end_all_of_uid(uid, _KILL_SECONDS)
         if holder is not None and group is not None and gone:
             group.remove()
-        survivors = self._survivors(record, group, init)
+        deadline = time.monotonic() + _KILL_SECONDS
+        while survivors := self._survivors(record, group, init):
+            # A start that was under way may still bring something up before it meets the fence.
+            group = self._group(home)
+            self._strike(group, init)
+            milliseconds = (time.monotonic() - started) * 1000
+            if time.monotonic() > deadline:
+                break
+            time.sleep(0.002)
         return KillReport(workspace_id, before, milliseconds, survivors)
 
     def delete(self, workspace_id: str, generation: int) -> None:
