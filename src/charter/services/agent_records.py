@@ -15,7 +15,7 @@ from charter.core.access.subjects import Agent
 from charter.core.agents.tasks import TaskEvent, TaskState, next_task_state, task_state
 from charter.services.access import missing
 from charter.services.lifecycle import recheck_agent
-from charter.services.runtime import Caller, Runtime
+from charter.services.runtime import Caller
 from charter.services.subjects import load_agent
 from charter.store import tables as t
 from charter.store.unit_of_work import Row, Tx
@@ -85,9 +85,8 @@ def visible_agents(tx: Tx, caller: Caller) -> sa.ColumnElement[bool]:
     )
 
 
-def view(rt: Runtime, tx: Tx, row: Row) -> dict[str, Any]:
+def view(tx: Tx, row: Row) -> dict[str, Any]:
     """The agent for faces, with what it may do at this moment."""
-    del rt
     agent = load_agent(tx, row["id"])
     count = tx.one(
         sa.select(sa.func.count().label("n")).where(

@@ -88,7 +88,7 @@ def _create_first(
         agent = load_agent(tx, agent_id)
         if agent is None:
             raise missing("agent")
-        result["agent"] = records.view(rt, tx, records.row_of(tx, agent_id))
+        result["agent"] = records.view(tx, records.row_of(tx, agent_id))
         result["credential"] = _hand_out(rt, tx, caller, agent, answer)
         idempotency.remember(
             tx, caller.id, key, {"decision": result["decision"], "agent_id": agent_id}
@@ -206,7 +206,7 @@ def list_page(
             tx,
             query,
             t.agents.c.id,
-            lambda row: records.view(rt, tx, records.row_of(tx, row["id"])),
+            lambda row: records.view(tx, records.row_of(tx, row["id"])),
             cursor,
             limit,
         )
@@ -225,7 +225,7 @@ def get(rt: Runtime, caller: Caller, ref: str) -> dict[str, Any]:
             is None
         ):
             raise missing("agent")
-        return records.view(rt, tx, records.row_of(tx, agent_id))
+        return records.view(tx, records.row_of(tx, agent_id))
 
 
 # --- credentials and ends ---------------------------------------------------------------------
@@ -293,7 +293,7 @@ def end(rt: Runtime, caller: Caller, ref: str, outcome: str) -> dict[str, Any]:
             decision_id=answer.id,
             facts={"outcome": outcome},
         )
-        return records.view(rt, tx, records.row_of(tx, row["id"]))
+        return records.view(tx, records.row_of(tx, row["id"]))
 
     def question(tx: Tx) -> Question:
         row = records.row_of(tx, records.find(tx, caller, ref))

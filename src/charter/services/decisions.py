@@ -26,7 +26,7 @@ from charter.core.kernel.canonical import canonical_json, digest
 from charter.core.kernel.decision import Decision, Effect
 from charter.core.kernel.errors import ForbiddenError, NotFoundError
 from charter.core.policy.bundle import Bundle
-from charter.core.policy.decide import GrantView, covers, resource_digest
+from charter.core.policy.decide import GrantView, resource_digest
 from charter.core.policy.judge import grant_json, judge, quota_json
 from charter.core.policy.result import PolicyFailure, parse_outcome
 from charter.core.resources.amounts import Amount
@@ -194,12 +194,6 @@ def actor(caller: Caller) -> ActorRef:
         sponsor_id=caller.person.id if caller.is_agent else None,
         credential_id=caller.credential_id,
     )
-
-
-def used_grants(answer: Answer, grants: Sequence[GrantView], rules: Sequence[str]) -> list[str]:
-    """The ids of the grants that cover one of these rules for this request."""
-    document = answer.facts["document"]
-    return [g.id for g in grants if any(covers(g, rule, document, None) for rule in rules)]
 
 
 def refuse_unless_allowed(answer: Answer) -> None:

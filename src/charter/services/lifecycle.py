@@ -59,15 +59,12 @@ def facts_of_workspace(rt: Runtime, tx: Tx, row: Row) -> LifecycleFacts:
     )
 
 
-def note_activity(
-    tx: Tx, row: Row, seen: Observation, used_cpu_usec: int | None = None
-) -> datetime | None:
+def note_activity(tx: Tx, row: Row, seen: Observation) -> datetime | None:
     """Take over what the provider saw of use; returns the activity time that now counts.
 
     Only commands count. Looking at a workspace is not use, and a program that burns CPU for
     nobody must not keep itself alive.
     """
-    del used_cpu_usec
     usage = seen.usage
     latest: datetime | None = row["last_activity_at"]
     if seen.state is not SandboxState.RUNNING or usage is None:

@@ -175,7 +175,7 @@ def create_question(rt: Runtime, tx: Tx, caller: Caller, plan: Plan, *, lock: bo
             "labels": labels,
             "data_class": "internal" if plan.project is None else plan.project["data_class"],
         },
-        context=_context(rt, tx, plan.template, plan.project, plan.request.justification)
+        context=_context(rt, plan.template, plan.project, plan.request.justification)
         | {"quota": quota_json(held, plan.amount)},
         quota=(held, plan.amount),
         grants=grants_of(tx, caller.id),
@@ -193,9 +193,8 @@ def create_question(rt: Runtime, tx: Tx, caller: Caller, plan: Plan, *, lock: bo
 
 
 def _context(
-    rt: Runtime, tx: Tx, template: Row, project: Row | None, justification: str | None
+    rt: Runtime, template: Row, project: Row | None, justification: str | None
 ) -> dict[str, Any]:
-    del tx
     capabilities = rt.provider.capabilities()
     context: dict[str, Any] = {
         "environment": "development" if project is None else project["environment"],
@@ -266,7 +265,7 @@ def question_about(
             "data_class": "internal" if project is None else project["data_class"],
             "state": records.state_word(row),
         },
-        context=_context(rt, tx, template, project, justification) | dict(extra or {}),
+        context=_context(rt, template, project, justification) | dict(extra or {}),
         quota=quota,
         grants=grants_of(tx, row["owner_id"]),
     )

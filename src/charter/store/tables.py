@@ -228,7 +228,6 @@ workspaces = sa.Table(
     _at("stopped_at", null=True),
     _at("last_activity_at", null=True),
     _text("last_activity_signal", null=True),
-    _int("seen_cpu_usec", 0),
     _at("warned_for", null=True),
     _at("extended_until", null=True),
     _int("extensions", 0),

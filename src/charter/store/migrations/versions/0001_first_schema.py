@@ -435,7 +435,6 @@ def upgrade() -> None:
         sa.Column("stopped_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("last_activity_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("last_activity_signal", sa.Text(), nullable=True),
-        sa.Column("seen_cpu_usec", sa.BigInteger(), server_default="0", nullable=False),
         sa.Column("warned_for", sa.DateTime(timezone=True), nullable=True),
         sa.Column("extended_until", sa.DateTime(timezone=True), nullable=True),
         sa.Column("extensions", sa.BigInteger(), server_default="0", nullable=False),
