@@ -48,7 +48,14 @@ class Permission(StrEnum):
     TEMPLATE_VIEW = "template.view"
     TEMPLATE_MANAGE = "template.manage"
     POLICY_VIEW = "policy.view"
+    POLICY_TRY = "policy.try"
+    POLICY_PROPOSE = "policy.propose"
+    POLICY_REVIEW = "policy.review"
     POLICY_APPLY = "policy.apply"
+    POLICY_ROLLBACK = "policy.rollback"
+    GOVERNANCE_MANAGE = "governance.manage"
+    ENFORCEMENT_POINT_VIEW = "enforcement-point.view"
+    ENFORCEMENT_POINT_MANAGE = "enforcement-point.manage"
     QUOTA_VIEW = "quota.view"
     QUOTA_MANAGE = "quota.manage"
 
@@ -81,6 +88,7 @@ READS: Final = frozenset(
         Permission.APPROVAL_VIEW,
         Permission.TEMPLATE_VIEW,
         Permission.POLICY_VIEW,
+        Permission.ENFORCEMENT_POINT_VIEW,
         Permission.QUOTA_VIEW,
         Permission.DECISION_VIEW,
         Permission.AUDIT_VIEW,

@@ -34,6 +34,11 @@ PREFIXES: Final = {
     "notice": "ntc",
     "effect": "eff",
     "incident": "inc",
+    "activation": "act",
+    "change": "chg",
+    "impact": "imp",
+    "review": "rev",
+    "enforcement-point": "pep",
 }
 
 _SHAPE: Final = re.compile(r"^([a-z]{2,4})_[0-9abcdefghjkmnpqrstvwxyz]{26}$")
