@@ -1,0 +1,83 @@
+"""What a worker can do, by name. Runs inside the worker's process only; see `worker`.
+
+Each task takes the worker's state and a payload of plain JSON and answers plain JSON; `decide` alone
+takes and gives lines, because there are very many of them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from charter.adapters.rego.engine import RegorusEngine
+from charter.adapters.rego.testing import run_tests
+from charter.core.kernel.canonical import canonical_json
+from charter.core.policy.bundle import Bundle
+from charter.core.policy.judge import judge
+from charter.core.policy.result import PolicyFailure, parse_outcome
+
+
+@dataclass(slots=True)
+class State:
+    """What a worker keeps between tasks: the engine of the bundle that it has loaded."""
+
+    engine: RegorusEngine | None = None
+
+    def loaded(self) -> RegorusEngine:
+        """The engine; a task that needs one before `load` is a programming error."""
+        if self.engine is None:
+            raise RuntimeError("no bundle has been loaded")
+        return self.engine
+
+
+def load(state: State, files: Mapping[str, str]) -> Any:
+    """Compile a bundle and keep it."""
+    state.engine = None
+    state.engine = RegorusEngine(Bundle(files))
+    return {"digest": state.engine.digest, "notices": list(state.engine.notices)}
+
+
+def decide_one(engine: RegorusEngine, facts_text: str) -> str:
+    """The canonical result of one stored facts document, or a document that names the failure."""
+    try:
+        facts = json.loads(facts_text)
+        answer = engine.evaluate(canonical_json(facts["document"]))
+        outcome = answer if isinstance(answer, PolicyFailure) else parse_outcome(answer)
+        return canonical_json(judge(facts, outcome).as_json())
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        # The kind of error only: its text may quote the facts.
+        failure = {"code": "facts-unreadable", "message": f"{type(error).__name__} while judging"}
+        return canonical_json({"failure": failure})
+
+
+def decide(state: State, lines: list[str]) -> list[str]:
+    """The results of these facts documents, in order."""
+    engine = state.loaded()
+    return [decide_one(engine, line) for line in lines]
+
+
+def evaluate(state: State, document_json: str) -> Any:
+    """The aggregator's answer; a failure of the engine is answered as one that cannot be parsed."""
+    answer = state.loaded().evaluate(document_json)
+    if isinstance(answer, PolicyFailure):
+        return canonical_json({"failure": {"code": answer.code, "message": answer.message}})
+    return answer
+
+
+def test(_state: State, files: Mapping[str, str]) -> Any:
+    """The tests of a bundle."""
+    report = run_tests(Bundle(files))
+    return {
+        "passed": report.passed,
+        "tests": len(report.tests),
+        "failures": [{"name": one.name, "text": one.show()} for one in report.failures],
+    }
+
+
+TASKS: Final[Mapping[str, Callable[[State, Any], Any]]] = {
+    "load": load,
+    "evaluate": evaluate,
+    "test": test,
+}
