@@ -1,7 +1,7 @@
 """What a worker can do, by name. Runs inside the worker's process only; see `worker`.
 
-Each task takes the worker's state and a payload of plain JSON and answers plain JSON; `decide` alone
-takes and gives lines, because there are very many of them.
+Each task takes the worker's state and a payload of plain JSON and answers plain JSON; `decide`
+alone takes and gives lines, because there are very many of them.
 """
 
 from __future__ import annotations
