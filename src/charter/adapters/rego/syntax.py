@@ -146,15 +146,15 @@ def guarded(error: BaseException) -> None:
         raise error
 
 
-def _reference(node: dict[str, Any]) -> tuple[str, ...] | None:
+def reference(node: dict[str, Any]) -> tuple[str, ...] | None:
     """`a.b["c"]` as ("a", "b", "c"); None for anything that is not a plain reference."""
     if "Var" in node:
         return (str(node["Var"]["value"]),)
     if "RefDot" in node:
-        head = _reference(node["RefDot"]["refr"])
+        head = reference(node["RefDot"]["refr"])
         return None if head is None else (*head, str(node["RefDot"]["field"][1]))
     if "RefBrack" in node:
-        head = _reference(node["RefBrack"]["refr"])
+        head = reference(node["RefBrack"]["refr"])
         index = node["RefBrack"]["index"]
         if head is None or "String" not in index:
             return None
@@ -224,11 +224,11 @@ def _rule(
         tree = node["Spec"]
         (kind, body), *_ = tree["head"].items()
         head = body["refr"]
-    name = _reference(head)
+    name = reference(head)
     if name is None:
         while "RefBrack" in head:
             head = head["RefBrack"]["refr"]
-        name = _reference(head)
+        name = reference(head)
     if name is None:
         return None
     line = int(tree["span"]["line"])
@@ -279,7 +279,7 @@ def parse(file: str, text: str) -> Module:
             guarded(second)
             raise PolicyRefusedError([explain_error(error, show_reason=True) + "."]) from None
     tree = json.loads(engine.get_ast_as_json())[0]["ast"]
-    package = _reference(tree["package"]["refr"]) or ()
+    package = reference(tree["package"]["refr"]) or ()
     notes = _metadata(text, file)
     rules = tuple(
         rule
@@ -289,14 +289,14 @@ def parse(file: str, text: str) -> Module:
     calls: list[tuple[str, int]] = []
     negations: list[int] = []
     for node in nodes(tree["rules"]):
-        if "Call" in node and (name := _reference(node["Call"]["fcn"])):
+        if "Call" in node and (name := reference(node["Call"]["fcn"])):
             calls.append((".".join(name), _first_line(node["Call"]["fcn"])))
         if "NotExpr" in node:
             negations.append(_first_line(node["NotExpr"]))
     imports: list[str] = []
     aliases: list[str] = []
     for node in tree["imports"]:
-        if name := _reference(node["refr"]):
+        if name := reference(node["refr"]):
             imports.append(".".join(name))
             aliases.append(slice_of(text, node["as"]) if node.get("as") else name[-1])
     return Module(
