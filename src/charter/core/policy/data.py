@@ -21,6 +21,7 @@ from charter.core.kernel.canonical import parse_rfc3339
 from charter.core.kernel.decision import Mode
 from charter.core.kernel.errors import InvalidInputError
 from charter.core.lifecycle.transition import LifecycleLimits
+from charter.core.policy.pipeline_limits import PipelineLimits
 from charter.core.policy.reading import Reader
 from charter.core.resources.amounts import Amount
 from charter.core.resources.sizes import Size
@@ -150,6 +151,7 @@ class PolicyData:
     exemptions: tuple[Exemption, ...]
     required_capabilities: Mapping[str, tuple[str, ...]]
     actions: frozenset[str]
+    pipeline: PipelineLimits
 
     @classmethod
     def from_bundle(cls, bundle: _Settings) -> PolicyData:
@@ -208,7 +210,12 @@ def _read(root: Reader) -> PolicyData:
             for name in ("all", "agent", "regulated")
         },
         actions=frozenset(root.child("actions").child("actions").names()),
+        pipeline=PipelineLimits.read(root.child("pipeline"))
+        if root.has("pipeline")
+        else PipelineLimits(),
     )
+    if root.has("pipeline"):
+        root.child("pipeline").finish()
     for name in ("sizes", "limits", "quotas", "lifecycle", "tiers", "tasks", "credentials"):
         root.child(name).finish()
     for name in ("approvals", "enforcement", "exemptions", "providers"):
