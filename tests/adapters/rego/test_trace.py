@@ -9,6 +9,7 @@ import pytest
 from charter.adapters.rego.load import shipped_bundle
 from charter.adapters.rego.syntax import PolicyRefusedError
 from charter.adapters.rego.trace import Tracer, shortened
+from charter.adapters.rego.worker import PolicyWorker, WorkerFailedError, WorkerLimits
 from charter.core.kernel.canonical import canonical_json
 from tests.adapters.rego.test_engine import IS_ADMIN_NEW, IS_ADMIN_OLD, NEW, OLD, with_rules
 from tests.policies.documents import agent_creates, merged, person_creates, spec
@@ -187,6 +188,25 @@ def test_what_cannot_be_looked_into_is_said_and_silences_nothing_else() -> None:
     assert answer["notes"] == [
         "1 of 3 rule bodies could not be looked into; the decision itself does not depend on that."
     ]
+
+
+def test_a_worker_traces_as_this_process_does(shipped: Tracer) -> None:
+    document = canonical_json(person_creates())
+    with PolicyWorker() as worker:
+        worker.load(shipped_bundle())
+        assert worker.trace(document) == shipped.trace(document)
+
+
+def test_a_rule_without_end_ends_the_worker_and_not_the_caller() -> None:
+    digits = "numbers.range(1, 400)"
+    rule = (
+        f"deny contains x if {{ some a in {digits}; some b in {digits}; some c in {digits}; "
+        f'input.go; a * b * c < 0; x := "x" }}'
+    )
+    with PolicyWorker(WorkerLimits(task_cpu_seconds=1, task_seconds=3)) as worker:
+        worker.load(with_rules(HEAD + rule))
+        with pytest.raises(WorkerFailedError):
+            worker.trace(canonical_json({**person_creates(), "go": True}))
 
 
 def test_a_bundle_that_cannot_decide_is_refused() -> None:

@@ -63,7 +63,9 @@ class Tracer:
 
     def __init__(self, bundle: Bundle) -> None:
         assembly = assemble(bundle)
-        modules = modules_of(bundle)
+        modules = assembly.modules
+        if any(module.text != bundle.text(module.file) for module in modules):
+            modules = modules_of(bundle)  # lines and texts are those that people wrote
         reader = Reader(modules)
         bodies = [body for module in modules for body in reader.bodies(module) if _heard(body)]
         self._base = build(assembly)

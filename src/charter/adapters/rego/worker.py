@@ -124,6 +124,11 @@ class PolicyWorker:
         """What the bundle's aggregator says of a decision document: JSON, see `parse_outcome`."""
         return str(self.call("evaluate", document_json))
 
+    def trace(self, document_json: str) -> dict[str, Any]:
+        """Why each rule of the bundle spoke or did not: see `trace.Tracer.trace`."""
+        found: dict[str, Any] = self.call("trace", document_json)
+        return found
+
     def test(self, bundle: Bundle) -> dict[str, Any]:
         """The bundle's own tests: `{passed, tests, failures: [{name, text}]}`."""
         report: dict[str, Any] = self.call("test", _texts(bundle))

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from charter.adapters.rego.engine import RegorusEngine
 from charter.adapters.rego.testing import run_tests
+from charter.adapters.rego.trace import Tracer
 from charter.core.kernel.canonical import canonical_json
 from charter.core.policy.bundle import Bundle
 from charter.core.policy.judge import judge
@@ -21,9 +22,10 @@ from charter.core.policy.result import PolicyFailure, parse_outcome
 
 @dataclass(slots=True)
 class State:
-    """What a worker keeps between tasks: the engine of the bundle that it has loaded."""
+    """What a worker keeps between tasks: the engine of its bundle; the tracer, once needed."""
 
     engine: RegorusEngine | None = None
+    tracer: Tracer | None = None
 
     def loaded(self) -> RegorusEngine:
         """The engine; a task that needs one before `load` is a programming error."""
@@ -34,7 +36,7 @@ class State:
 
 def load(state: State, files: Mapping[str, str]) -> Any:
     """Compile a bundle and keep it."""
-    state.engine = None
+    state.engine = state.tracer = None
     state.engine = RegorusEngine(Bundle(files))
     return {"digest": state.engine.digest, "notices": list(state.engine.notices)}
 
@@ -66,6 +68,13 @@ def evaluate(state: State, document_json: str) -> Any:
     return answer
 
 
+def trace(state: State, document_json: str) -> Any:
+    """Why each rule spoke or did not, see `Tracer.trace`."""
+    if state.tracer is None:
+        state.tracer = Tracer(state.loaded().bundle)
+    return state.tracer.trace(document_json)
+
+
 def test(_state: State, files: Mapping[str, str]) -> Any:
     """The tests of a bundle."""
     report = run_tests(Bundle(files))
@@ -79,5 +88,6 @@ def test(_state: State, files: Mapping[str, str]) -> Any:
 TASKS: Final[Mapping[str, Callable[[State, Any], Any]]] = {
     "load": load,
     "evaluate": evaluate,
+    "trace": trace,
     "test": test,
 }
