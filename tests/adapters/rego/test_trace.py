@@ -200,10 +200,10 @@ def test_a_worker_traces_as_this_process_does(shipped: Tracer) -> None:
 def test_a_rule_without_end_ends_the_worker_and_not_the_caller() -> None:
     digits = "numbers.range(1, 400)"
     rule = (
-        f"deny contains x if {{ some a in {digits}; some b in {digits}; some c in {digits}; "
-        f'input.go; a * b * c < 0; x := "x" }}'
+        f"deny contains x if {{ input.go; some a in {digits}; some b in {digits}; "
+        f'some c in {digits}; a * b * c < 0; x := "x" }}'
     )
-    with PolicyWorker(WorkerLimits(task_cpu_seconds=1, task_seconds=3)) as worker:
+    with PolicyWorker(WorkerLimits(task_cpu_seconds=2, task_seconds=20)) as worker:
         worker.load(with_rules(HEAD + rule))
         with pytest.raises(WorkerFailedError):
             worker.trace(canonical_json({**person_creates(), "go": True}))
