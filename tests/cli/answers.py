@@ -224,6 +224,89 @@ RECORD = s.DecisionRecordOut(
     result=decision("require_approval", reason()),
     facts={"document": {}},
 )
+_STATEMENTS = [
+    s.StatementOut(
+        line=74,
+        text="facts.cpu > data.settings.limits.cpu_without_approval",
+        held=True,
+        values=[
+            s.SeenOut(text="facts.cpu", path="input.request.object.spec.resources.cpu", value=40),
+            s.SeenOut(text="facts.placing", at="lib/facts.rego:13", undefined=True),
+        ],
+    )
+]
+SUGGESTION = s.SuggestionOut(
+    proposals=[
+        s.ProposalOut(
+            changes=[{"field": "vcpu", "from": 40, "to": 32}],
+            effect="allow",
+            sentence="With vCPU 32 (asked for: 40), it would be allowed.",
+            rules=[],
+            command="charter workspace create big --template python@1.0.0 --vcpu 32",
+        )
+    ],
+    why_none=None,
+    evaluations=20,
+    complete=True,
+)
+EXPLANATION = s.ExplanationOut(
+    id="dec_1",
+    at=NOW,
+    action="workspace.create",
+    subject="dana",
+    effect="require_approval",
+    sentence="dana asked for workspace.create on big. It needs an approval first.",
+    bundle_digest="sha256:aa",
+    rules=[
+        s.ExplainedRuleOut(
+            **reason().model_dump(exclude={"source"}),
+            state="fired",
+            file="admission/workspace-limits.rego",
+            line=69,
+            end_line=76,
+            text="require_approval contains …",
+            statements=_STATEMENTS,
+        )
+    ],
+    silent=[
+        s.ExplainedRuleOut(
+            rule="network/host-for-humans",
+            effect="deny",
+            message="Not the host.",
+            state="off",
+            file="runtime/network-policies.rego",
+            line=30,
+            end_line=36,
+            text="",
+            statements=[],
+        )
+    ],
+    near=[
+        s.NearMissOut(
+            rule="admission/memory-needs-approval",
+            effect="require_approval",
+            file="admission/workspace-limits.rego",
+            line=120,
+            end_line=126,
+            stopped_line=125,
+            statement="facts.memory_mib > 131072",
+            left=131072,
+            left_text="facts.memory_mib",
+            sign=">",
+            right=131072,
+            right_text="131072",
+            share=0.0,
+            text="",
+            statements=[],
+        )
+    ],
+    others=[],
+    remedies=["Take fewer CPUs, or wait for the approval."],
+    suggestion=SUGGESTION,
+    now={"same_rules": False, "effect": "deny", "sentence": "The rules have changed since."},
+    notes=["1 of 3 rule bodies could not be looked into."],
+    milliseconds=40.0,
+)
 REPLAY = s.ReplayOut(replayed=3, differences=0, differing=[], seconds=0.1)
 RULE = s.RuleOut(
     id="admission/cpu",

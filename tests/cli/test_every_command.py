@@ -150,7 +150,7 @@ CALLS: dict[str, tuple[list[str], dict[str, Any]]] = {
     "decision list": ([], {"GET /decisions": a.page(a.RECORD)}),
     "decision show": (["dec_1"], {"GET /decisions/dec_1": a.RECORD}),
     "decision replay": ([], {"POST /decisions/replay": a.REPLAY}),
-    "explain decision": (["dec_1"], {"GET /decisions/dec_1": a.RECORD}),
+    "explain decision": (["dec_1"], {"GET /decisions/dec_1/explanation": a.EXPLANATION}),
     "audit list": ([], {"GET /audit/events": a.page(a.EVENT)}),
     "audit state": ([], {"GET /audit/state": a.STATE}),
     "audit proof": (["evt_1"], {"GET /audit/events/evt_1/proof": b"proof\n"}),

@@ -130,7 +130,7 @@ def test_a_denial_names_rule_fix_and_source(server: Any, charter: Any) -> None:
     assert ended.err.count(DENIED.message) == 1, "what was said is not said again"
     assert DENIED.rule in ended.err
     assert "admission/workspace-limits.rego:69" in ended.err
-    assert "charter explain decision dec_1" in ended.err
+    assert "charter explain last (or: charter explain dec_1)" in ended.err
 
 
 @spec("AP-7")
@@ -322,20 +322,41 @@ def test_replay_with_a_difference_fails(server: Any, charter: Any) -> None:
     assert "dec_1: was allow, now deny" in ended.out
 
 
-@spec("UX-2")
-def test_explain(server: Any, charter: Any) -> None:
-    server.on("GET /decisions/dec_1", a.wire(a.RECORD))
-    ended = charter("explain", "decision", "dec_1")
+@spec("UX-2", "PC-13")
+@pytest.mark.parametrize(
+    "line", [["explain", "dec_1"], ["explain", "decision", "dec_1"]], ids=["short", "long"]
+)
+def test_explain(line: list[str], server: Any, charter: Any) -> None:
+    server.on("GET /decisions/dec_1/explanation", a.wire(a.EXPLANATION))
+    ended = charter(*line)
+    assert ended.out.startswith("approval required: dana asked for workspace.create on big.")
     for expected in (
-        "approval required",
-        "admission/cpu-needs-approval",
+        "admission/cpu-needs-approval (approval required)  admission/workspace-limits.rego:69",
         "40 vCPU are more than the 32",
-        "Take fewer CPUs",
-        "admission/workspace-limits.rego:69",
+        "74  facts.cpu > data.settings.limits.cpu_without_approval",
+        "input.request.object.spec.resources.cpu = 40",
+        "facts.placing has no value  (lib/facts.rego:13)",
+        "network/host-for-humans (switched off)",
+        "131072 > 131072 does not hold, by little",
+        "With vCPU 32 (asked for: 40), it would be allowed.",
+        "    charter workspace create big --template python@1.0.0 --vcpu 32",
+        "next: Take fewer CPUs, or wait for the approval.",
+        "note: The rules have changed since.",
+        "note: 1 of 3 rule bodies",
     ):
-        assert expected in ended.out
-    document = charter("explain", "decision", "dec_1", "--json").document
-    assert document["next"] == ["Take fewer CPUs, or wait for the approval."]
+        assert expected in ended.out, ended.out
+    assert charter(*line, "--json").document == a.wire(a.EXPLANATION)
+
+
+def test_the_last_refusal_is_explained_without_its_id(server: Any, charter: Any) -> None:
+    server.on("GET /decisions/last/explanation", a.wire(a.EXPLANATION))
+    assert charter("explain", "last").code == 0
+
+
+def test_a_preview_shows_the_smallest_change_that_passes(server: Any, charter: Any) -> None:
+    found = a.PREVIEW.model_copy(update={"suggestion": a.SUGGESTION})
+    server.on("POST /workspaces/preview", a.wire(found))
+    assert "With vCPU 32" in charter("workspace", "preview", "x", "-t", "python").out
 
 
 def test_controllers_in_the_plural_is_the_noun(server: Any, charter: Any) -> None:

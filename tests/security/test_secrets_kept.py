@@ -9,7 +9,15 @@ import pytest
 import sqlalchemy as sa
 
 from charter.core.kernel.errors import CharterError, ForbiddenError, UnauthenticatedError
-from charter.services import agents, approvals, decisions, people, workspace_use, workspaces
+from charter.services import (
+    agents,
+    approvals,
+    decisions,
+    people,
+    workspace_preview,
+    workspace_use,
+    workspaces,
+)
 from charter.services.workspace_questions import WorkspaceRequest
 from charter.store import tables as t
 from tests.spec import spec
@@ -36,7 +44,7 @@ def test_a_stranger_learns_nothing_of_a_teams_use_from_a_refusal(world: World) -
     workspaces.create(world.rt, world.caller("otto"), WorkspaceRequest("hidden", "python"))
     dana = world.caller("dana")
     wanted = WorkspaceRequest("probe", "python", team="search", vcpu=4000)
-    told = workspaces.preview(world.rt, dana, wanted)
+    told = workspace_preview.preview(world.rt, dana, wanted)
     assert told["decision"]["effect"] == "deny"
     with pytest.raises(ForbiddenError) as refused:
         workspaces.create(world.rt, dana, wanted)

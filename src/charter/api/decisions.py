@@ -6,7 +6,7 @@ from fastapi import APIRouter
 
 from charter.api import schemas as s
 from charter.api.deps import PROBLEMS, CallerDep, Cursor, Filter, Limit, RuntimeDep
-from charter.services import decisions
+from charter.services import decisions, explain
 
 router = APIRouter(tags=["decisions"], responses=PROBLEMS)
 
@@ -41,6 +41,15 @@ def list_decisions(
 def get(rt: RuntimeDep, caller: CallerDep, decision: s.Reference) -> s.DecisionRecordOut:
     """One decision with all the facts that it was made from."""
     return s.DecisionRecordOut.model_validate(decisions.get(rt, caller, decision))
+
+
+@router.get("/decisions/{decision}/explanation")
+def explanation(rt: RuntimeDep, caller: CallerDep, decision: s.Reference) -> s.ExplanationOut:
+    """Why it came out so: rules with lines and values, near misses, the smallest change to pass.
+
+    In place of an id, `last` means your newest request that was refused or needs an approval.
+    """
+    return s.ExplanationOut.model_validate(explain.explain(rt, caller, decision))
 
 
 @router.post("/decisions/replay")

@@ -125,6 +125,138 @@ class DecisionRecordOut(BaseModel):
     )
 
 
+class SeenOut(BaseModel):
+    """A part of a rule's statement with its value at the time.
+
+    `path` is the fact (`input.…`) or setting (`data.…`) that it stands for, `at` the place of the
+    helper that computes it. `undefined` means that it had no value.
+    """
+
+    text: str
+    path: str | None = None
+    at: str | None = None
+    value: Any = None
+    undefined: bool = False
+
+
+class StatementOut(BaseModel):
+    """One statement of a rule: whether it held, and what it saw."""
+
+    line: int
+    text: str
+    held: bool
+    values: list[SeenOut]
+
+
+class ExplainedRuleOut(BaseModel):
+    """A rule that spoke, with place and values; `file` is absent for what is built into Charter.
+
+    `state` is fired, or why it changed nothing: dry-run, exempted, off, granted.
+    """
+
+    rule: str
+    effect: str
+    message: str
+    state: Literal["fired", "dry-run", "exempted", "off", "granted"]
+    fix: str = ""
+    severity: str = "medium"
+    mode: str = "enforce"
+    controls: list[str] = []
+    approvers: list[str] = []
+    approvals_needed: int = 1
+    requires: list[str] = []
+    grant_seconds: int | None = None
+    source: str = ""
+    file: str | None = None
+    line: int | None = None
+    end_line: int | None = None
+    text: str | None = None
+    statements: list[StatementOut]
+
+
+class NearMissOut(BaseModel):
+    """A rule that one comparison kept from speaking: `left sign right` does not hold, by little."""
+
+    rule: str
+    effect: str
+    file: str
+    line: int
+    end_line: int
+    stopped_line: int
+    statement: str
+    left: float | int
+    left_text: str
+    sign: str
+    right: float | int
+    right_text: str
+    share: float = Field(description="How far the sides are apart, of the larger one.")
+    text: str
+    statements: list[StatementOut]
+
+
+class SilentRuleOut(BaseModel):
+    """A rule that had nothing to say, and the first statement that did not hold."""
+
+    rule: str
+    state: Literal["stopped", "unknown"]
+    file: str
+    line: int
+    stopped_line: int | None
+    statement: str | None
+
+
+class ProposalOut(BaseModel):
+    """Changes of the request that were decided together, and the decision that they give.
+
+    Each of `changes` is `{field, from, to}`. `command` makes the changed request, where one can.
+    """
+
+    changes: list[dict[str, Any]]
+    effect: Literal["allow", "warn", "require_approval"]
+    sentence: str
+    rules: list[str]
+    command: str | None
+
+
+class SuggestionOut(BaseModel):
+    """The smallest change that would pass, the best first; `why_none` where there is none.
+
+    `complete` is false when the search ended at its bound.
+    """
+
+    proposals: list[ProposalOut]
+    why_none: str | None
+    evaluations: int
+    complete: bool
+
+
+class ExplanationOut(BaseModel):
+    """Why a decision came out as it did, as of its time."""
+
+    id: str
+    at: datetime
+    action: str
+    subject: str
+    effect: Literal["allow", "warn", "require_approval", "deny"]
+    sentence: str
+    bundle_digest: str
+    rules: list[ExplainedRuleOut] = Field(description="Those that made the decision.")
+    silent: list[ExplainedRuleOut] = Field(
+        description="Those that held and changed nothing: in dry-run, exempted, off, granted."
+    )
+    near: list[NearMissOut]
+    others: list[SilentRuleOut]
+    remedies: list[str]
+    suggestion: SuggestionOut | None = Field(
+        description="Absent for what passed, and where the search failed (see `notes`)."
+    )
+    now: dict[str, Any] = Field(
+        description="`{same_rules, effect, sentence}`: what the rules in force say of these facts."
+    )
+    notes: list[str]
+    milliseconds: float
+
+
 class ReplayIn(In):
     """Which decisions to compute again: the newest `limit`."""
 
@@ -407,6 +539,9 @@ class PreviewOut(BaseModel):
     """What would be decided about a request, without anything being stored or reserved."""
 
     decision: DecisionOut
+    suggestion: SuggestionOut | None = Field(
+        default=None, description="For a request that would not pass: what would."
+    )
     amounts: SizeOut
     quota: list[QuotaAfterOut]
 

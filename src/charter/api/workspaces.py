@@ -8,7 +8,7 @@ from fastapi import APIRouter, Query, Response
 
 from charter.api import schemas as s
 from charter.api.deps import PROBLEMS, CallerDep, Cursor, Filter, Key, Limit, RuntimeDep
-from charter.services import workspace_use, workspaces
+from charter.services import workspace_preview, workspace_use, workspaces
 from charter.services.workspace_questions import WorkspaceRequest
 
 router = APIRouter(tags=["workspaces"], responses=PROBLEMS)
@@ -31,7 +31,7 @@ def _outcome(response: Response, outcome: dict[str, Any], done: int) -> s.Worksp
 @router.post("/workspaces/preview")
 def preview(rt: RuntimeDep, caller: CallerDep, body: s.WorkspaceIn) -> s.PreviewOut:
     """What would be decided about this request now; nothing is stored or reserved."""
-    return s.PreviewOut.model_validate(workspaces.preview(rt, caller, _request(body)))
+    return s.PreviewOut.model_validate(workspace_preview.preview(rt, caller, _request(body)))
 
 
 @router.post(

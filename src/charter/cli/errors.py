@@ -121,6 +121,7 @@ def report(error: CommandError, *, as_json: bool) -> None:
     lines.append(f"code:  {printable(error.code)}")
     if error.decision is not None:
         if error.decision.get("id"):
-            lines.append(f"why:   charter explain decision {printable(error.decision['id'])}")
+            known_as = printable(error.decision["id"])
+            lines.append(f"why:   charter explain last (or: charter explain {known_as})")
         lines += reasons(error.decision, told=f"{error.message} {error.fix}", stream=sys.stderr)
     remark(*lines)

@@ -114,6 +114,10 @@ class LazyGroup(TyperGroup):
         """`charter controllers` runs them, `charter controllers list` is the plural of the noun."""
         if args[0] == "controllers" and len(args) > 1 and not args[1].startswith("-"):
             args = ["controller", *args[1:]]
+        # Decisions are what there is to explain, so the noun need not be typed.
+        bare = len(args) > 1 and args[1] != "decision" and not args[1].startswith("-")
+        if args[0] == "explain" and bare:
+            args = ["explain", "decision", *args[1:]]
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002 — Typer's signature

@@ -12,6 +12,7 @@ from charter.cli import waiting, workspace_use
 from charter.cli.arguments import given, mib, pairs
 from charter.cli.command import All, Call, Limit, Yes, command, noun
 from charter.cli.errors import ExitCode
+from charter.cli.explain import suggestion
 from charter.cli.show import decision, table
 from charter.cli.text import (
     amount,
@@ -160,6 +161,8 @@ def preview(
     def text() -> None:
         say(f"{one_line(name)}: {amounts(found['amounts'])}")
         decision(found["decision"])
+        if found["suggestion"] is not None:
+            say("smallest change that passes:", *suggestion(found["suggestion"]))
         if found["quota"]:
             rows = [
                 (

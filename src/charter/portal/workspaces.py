@@ -11,7 +11,14 @@ from starlette.responses import Response
 from charter.core.kernel.errors import CharterError
 from charter.portal import forms
 from charter.portal.visit import PortalRoute, Signed, visit_of
-from charter.services import overview, people, templates, workspace_use, workspaces
+from charter.services import (
+    overview,
+    people,
+    templates,
+    workspace_preview,
+    workspace_use,
+    workspaces,
+)
 
 router = APIRouter(route_class=PortalRoute, dependencies=[Depends(visit_of)])
 
@@ -81,7 +88,7 @@ def preview_workspace(visit: Signed) -> Response:
     try:
         fields = {**visit.form, "name": visit.form.get("name", "").strip() or "unnamed"}
         asked = forms.read(forms.WorkspaceForm, fields).request()
-        preview = workspaces.preview(visit.rt, visit.caller, asked)
+        preview = workspace_preview.preview(visit.rt, visit.caller, asked)
     except CharterError as error:
         return _new_page(visit, form=visit.form, error=error)
     return _new_page(visit, form=visit.form, preview=preview)

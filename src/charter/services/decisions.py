@@ -272,16 +272,22 @@ def list_page(
 def get(rt: Runtime, caller: Caller, decision_id: str) -> dict[str, Any]:
     """One decision with its facts."""
     with rt.database.reading() as tx:
-        row = tx.one(sa.select(t.decisions).where(t.decisions.c.id == decision_id))
-        reach = reach_set(caller.subject, Permission.DECISION_VIEW, tx.now)
-        if row is None or not (
-            reach.everything or row["subject_id"] == caller.id or row["team_id"] in reach.teams
-        ):
-            raise NotFoundError(
-                "There is no such decision, or it is not yours to see.",
-                fix="charter decision list shows those that you may see.",
-            )
+        row = visible(tx, caller, decision_id)
         return {**_summary(row), "facts": json.loads(row["facts"])}
+
+
+def visible(tx: Tx, caller: Caller, decision_id: str) -> Row:
+    """The stored decision; raises `NotFoundError` when it is not the caller's to see."""
+    row = tx.one(sa.select(t.decisions).where(t.decisions.c.id == decision_id))
+    reach = reach_set(caller.subject, Permission.DECISION_VIEW, tx.now)
+    if row is None or not (
+        reach.everything or row["subject_id"] == caller.id or row["team_id"] in reach.teams
+    ):
+        raise NotFoundError(
+            "There is no such decision, or it is not yours to see.",
+            fix="charter decision list shows those that you may see.",
+        )
+    return row
 
 
 def replay(rt: Runtime, caller: Caller, limit: int) -> dict[str, Any]:

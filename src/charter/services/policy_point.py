@@ -18,6 +18,7 @@ from charter.adapters.rego.describe import RuleDescription, describe_rules
 from charter.adapters.rego.engine import EngineThread
 from charter.core.kernel.errors import CharterError, UnavailableError
 from charter.core.policy.bundle import Bundle, PolicyData
+from charter.services.policy_workers import KeptWorkers
 from charter.store import tables as t
 from charter.store.unit_of_work import Tx
 
@@ -50,6 +51,8 @@ class PolicyPoint:
         self._lock = threading.Lock()
         self._active: ActivePolicy | None = None
         self._retired: ActivePolicy | None = None
+        self.workers = KeptWorkers()
+        """For what must not hold up decisions: explanations of past and present ones."""
 
     def active(self, tx: Tx) -> ActivePolicy:
         """The policy in force in `tx`.
@@ -99,7 +102,8 @@ class PolicyPoint:
         self._retired = previous
 
     def close(self) -> None:
-        """End the engine's thread."""
+        """End the engine's thread and the workers."""
+        self.workers.close()
         with self._lock:
             for policy in (self._active, self._retired):
                 if policy is not None:

@@ -1,4 +1,4 @@
-"""Workspaces: preview, create, start, stop, extend, delete; and who may see which.
+"""Workspaces: create, start, stop, extend, delete; and who may see which.
 
 What a service changes here is what a workspace *should be* (`desired`, with a new generation) and
 the quota it holds. Making it so is the work of the executors, which read the effect that is left
@@ -19,12 +19,11 @@ from charter.core.kernel.decision import Effect
 from charter.core.kernel.errors import ForbiddenError
 from charter.core.lifecycle.states import Desired, WorkspaceState
 from charter.core.lifecycle.transition import extend as may_extend
-from charter.core.resources.amounts import DIMENSIONS, Amount
+from charter.core.resources.amounts import Amount
 from charter.services import approval_records, approval_requests, idempotency, paging, quotas
 from charter.services import workspace_records as records
 from charter.services.access import carry_out, missing, note
 from charter.services.decisions import Answer, Question, ask, refuse_unless_allowed
-from charter.services.decisions import preview as ask_preview
 from charter.services.lifecycle import facts_of_workspace
 from charter.services.runtime import Caller, Runtime
 from charter.services.subjects import hold_agent
@@ -32,7 +31,6 @@ from charter.services.workspace_questions import (
     WorkspaceRequest,
     create_question,
     question_about,
-    quota_scopes_to_ask,
     resolve_plan,
     summary,
 )
@@ -41,35 +39,6 @@ from charter.store.unit_of_work import Row, Tx
 
 
 # --- create -----------------------------------------------------------------------------------
-def preview(rt: Runtime, caller: Caller, request: WorkspaceRequest) -> dict[str, Any]:
-    """What would be decided now; nothing is stored or reserved."""
-    with rt.database.unit_of_work() as tx:
-        plan = resolve_plan(rt, tx, caller, request)
-        scopes = quota_scopes_to_ask(tx, caller, plan)
-        quotas.ensure(rt, tx, scopes)
-        answer = ask_preview(rt, tx, create_question(rt, tx, caller, plan, lock=False))
-        lines = quotas.lines(tx, scopes)
-    return {
-        "decision": answer.as_json(),
-        "amounts": {
-            "name": request.size,
-            **{d: plan.amount.of(d) for d in DIMENSIONS if d != "workspaces"},
-        },
-        "quota": [
-            {
-                "scope": line.name,
-                "dimension": d,
-                "limit": line.limit.of(d),
-                "used": line.used.of(d),
-                "after": line.used.of(d) + plan.amount.of(d),
-            }
-            for line in lines
-            for d in DIMENSIONS
-            if plan.amount.of(d)
-        ],
-    }
-
-
 def create(
     rt: Runtime, caller: Caller, request: WorkspaceRequest, key: str | None = None
 ) -> dict[str, Any]:

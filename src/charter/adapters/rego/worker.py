@@ -191,6 +191,11 @@ class PolicyWorker:
         return _failed(why)
 
     @property
+    def alive(self) -> bool:
+        """Whether it can be asked anything."""
+        return self._process.poll() is None
+
+    @property
     def pid(self) -> int:
         """Its process id."""
         return self._process.pid
