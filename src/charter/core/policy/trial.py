@@ -77,4 +77,5 @@ class Trial:
 
 
 def key(picked: Picked) -> str:
+    """The same text for the same changes, whatever their order."""
     return canonical_json(sorted((o.field, canonical_json(o.value)) for o in picked))
