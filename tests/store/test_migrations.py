@@ -26,6 +26,7 @@ VALUES: tuple[tuple[type[Any], Any], ...] = (
     (sa.Boolean, True),
     (sa.Integer, 0),
     (sa.DateTime, NOW),
+    (sa.Date, NOW.date()),
     (JSONB, {"key": "value"}),
     (ARRAY, ["one"]),
     (BYTEA, b"\x00\xff"),

@@ -23,6 +23,7 @@ from charter.core.kernel.errors import InvalidInputError
 from charter.core.lifecycle.transition import LifecycleLimits
 from charter.core.policy.pipeline_limits import PipelineLimits
 from charter.core.policy.reading import Reader
+from charter.core.policy.reviews import ReviewCadence, read_cadence
 from charter.core.resources.amounts import Amount
 from charter.core.resources.sizes import Size
 
@@ -146,6 +147,7 @@ class PolicyData:
     tiers: Mapping[str, TierLimits]
     tasks: TaskLimits
     credentials: CredentialLimits
+    reviews: ReviewCadence
     approvals: ApprovalSettings
     modes: Mapping[str, Mode]
     exemptions: tuple[Exemption, ...]
@@ -197,6 +199,7 @@ def _read(root: Reader) -> PolicyData:
         tiers={name: _tier(root.child("tiers").child(name)) for name in TIERS},
         tasks=_tasks(root.child("tasks")),
         credentials=_credentials(root.child("credentials")),
+        reviews=read_cadence(root),
         approvals=ApprovalSettings(
             deadline_seconds=approvals.whole("deadline_seconds", minimum=60),
             reminder_seconds=approvals.whole("reminder_seconds", minimum=60),
