@@ -26,6 +26,7 @@ from charter.services.bootstrap import bootstrap
 from charter.services.policy_point import PolicyPoint
 from charter.services.runtime import Caller, Keys, Runtime
 from charter.settings import Settings
+from charter.store import tables as t
 from charter.store.unit_of_work import Database
 
 STARTER = shipped_bundle()
@@ -73,6 +74,15 @@ class World:
         made = identity.exchange_link_for_token(self.rt, link, "test")
         self.tokens[name] = made["secret"]
         return str(made["secret"])
+
+    def sign_in_again(self) -> None:
+        """Fresh tokens for everybody, after a time in which theirs ran out."""
+        with self.rt.database.unit_of_work() as tx:
+            tx.update(
+                t.api_tokens,
+                t.api_tokens.c.revoked_at.is_(None),
+                expires_at=tx.now + timedelta(days=1),
+            )
 
     def add_person(self, handle: str, *held: tuple[str, str | None], team: str | None) -> None:
         """A person with (role, team scope) bindings, signed in."""

@@ -53,6 +53,19 @@ BODIES: Final[dict[str, dict[str, Any]]] = {
     f"POST {API}/agents/{{agent}}/kill": {"json": {"reason": "It went astray."}},
     f"POST {API}/policies/bundles": {"json": {"files": FILES, "note": "The same again."}},
     f"POST {API}/decisions/replay": {"json": {"limit": 5}},
+    f"POST {API}/governance/reviews": {
+        "json": {"trigger": "incident", "reason": "A token was in a log."}
+    },
+    f"POST {API}/governance/reviews/{{review}}/hold": {
+        "json": {"committee": [{"person": "sam", "side": "security"}]}
+    },
+    f"PUT {API}/governance/reviews/{{review}}/minutes": {
+        "json": {
+            "minutes": "We met.",
+            "findings": [{"text": "Mend it.", "owner": "dana", "due_on": "2026-06-30"}],
+        }
+    },
+    f"POST {API}/governance/reviews/{{review}}/close": {"json": {"outcome": "effective"}},
 }
 
 # What a name in a path means for the row `about` of the table.

@@ -12,7 +12,7 @@ import dataclasses
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import date, timedelta
 from typing import Any
 
 import sqlalchemy as sa
@@ -20,7 +20,16 @@ from fastapi import FastAPI
 from starlette.testclient import TestClient
 
 from charter.api.app import build_api
-from charter.services import agents, identity, overview, people, workspace_use, workspaces
+from charter.core.policy.reviews import Side
+from charter.services import (
+    agents,
+    governance,
+    identity,
+    overview,
+    people,
+    workspace_use,
+    workspaces,
+)
 from charter.services.workspace_questions import WorkspaceRequest
 from charter.store import tables as t
 from charter.store.unit_of_work import Database, Tx
@@ -97,6 +106,18 @@ def request(name: str, **fields: Any) -> WorkspaceRequest:
     return WorkspaceRequest(**{"name": name, "template": "python", **fields})
 
 
+def reviewed(world: World) -> str:
+    """A review because of an incident that only has to be closed."""
+    rt, sam = world.rt, world.caller("sam")
+    made = governance.open_review(rt, sam, "incident", "A token was in a log.")
+    seats = zip(("sam", "admin", "otto", "dana", "lee"), Side, strict=True)
+    held = governance.Held(None, [(person, side.value) for person, side in seats])
+    governance.hold(rt, sam, made["id"], held)
+    action = governance.Action("Mask tokens in logs", "dana", date(2026, 6, 30))
+    governance.write_minutes(rt, sam, made["id"], "We met and agreed.", [action])
+    return str(made["id"])
+
+
 def _link(world: World, handle: str) -> str:
     return str(people.sign_in_link(world.rt, world.admin, handle)["url"])
 
@@ -117,6 +138,7 @@ def _furnish(world: World) -> tuple[dict[str, str], dict[str, str | None]]:
     workspace_use.write_file(rt, dana, box["id"], "note", "kept\n")
     workspace_use.write_file(rt, agent, agent_box["id"], "note", "kept\n")
     world.settle()
+    review = reviewed(world)
     expired = identity.create_token(rt, dana, "expired", 1)
     spare = identity.create_token(rt, dana, "spare", 1)
     with rt.database.unit_of_work() as tx:
@@ -140,6 +162,8 @@ def _furnish(world: World) -> tuple[dict[str, str], dict[str, str | None]]:
             "otto": "otto",
             "token_id": spare["id"],
             "template": "scratch@0.1.0",
+            "review": review,
+            "number": "1",
             "binding": first(
                 sa.select(t.role_bindings.c.id)
                 .join(t.people, t.people.c.id == t.role_bindings.c.person_id)

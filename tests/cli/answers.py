@@ -328,6 +328,36 @@ BUNDLE = s.BundleOut(
     active=True,
     rules=1,
 )
+REVIEW = s.ReviewOut(
+    id="rev_1",
+    kind="ad-hoc",
+    trigger="incident",
+    reason="A token was in a log.",
+    state="held",
+    opened_by="sam",
+    opened_at=NOW,
+    due_at=NOW + timedelta(days=7),
+    held_at=NOW,
+    committee=[s.CommitteeMemberOut(person_id="per_1", person="sam", side="security")],
+    minutes="We met.",
+    findings=[s.FindingOut(text="Mask it", owner_id="per_1", owner="dana", due_on=NOW.date())],
+    outcome=None,
+    closed_at=None,
+    closed_by=None,
+    lacking=["It has no minutes."],
+    figures=s.ReviewFiguresOut(
+        since=NOW,
+        until=NOW,
+        rules=[
+            s.RuleCountOut(rule="admission/cpu", effect="deny", said="spoke", count=3, last_at=NOW)
+        ],
+        exempted=[],
+        spoke=3,
+        exemptions_used=0,
+        bundles_loaded=1,
+    ),
+)
+REVIEW_DUE = s.ReviewDueOut(kind="full", every_months=12, last_held_at=None, due_at=NOW)
 EVENT = s.AuditEventOut(
     index=None,
     id="evt_1",

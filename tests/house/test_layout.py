@@ -13,6 +13,7 @@ NOUNS: Final = (
     "approvals",
     "audit",
     "decisions",
+    "governance",
     "overview",
     "people",
     "policies",

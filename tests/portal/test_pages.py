@@ -59,7 +59,17 @@ def _paths(world: World, ids: dict[str, str]) -> dict[str, list[str]]:
             *(f"/decisions/{stored[i]['id']}" for i in range(3)),
         ],
         "lee": ["/", "/approvals", "/approvals?show=all", f"/approvals/{ids['approval']}"],
-        "sam": ["/", "/audit", "/audit?outcome=denied&action=workspace", "/workspaces?owner=all"],
+        "sam": [
+            "/",
+            "/policies/reviews",
+            "/policies/reviews?state=closed",
+            "/policies/reviews/new",
+            f"/policies/reviews/{ids['review']}",
+            f"/policies/reviews/{ids['review-closed']}",
+            "/audit",
+            "/audit?outcome=denied&action=workspace",
+            "/workspaces?owner=all",
+        ],
         "ria": ["/", "/workspaces?owner=all", "/agents"],
     }
 

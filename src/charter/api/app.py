@@ -17,6 +17,7 @@ from charter.api import (
     approvals,
     audit,
     decisions,
+    governance,
     metrics,
     overview,
     people,
@@ -42,6 +43,7 @@ _ROUTERS = (
     approvals.router,
     policies.router,
     decisions.router,
+    governance.router,
     audit.router,
     overview.router,
 )

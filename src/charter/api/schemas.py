@@ -9,7 +9,7 @@ no reader can see them); numbers are bounded by what the database's integers hol
 from __future__ import annotations
 
 import unicodedata
-from datetime import datetime
+from datetime import date, datetime
 from typing import Annotated, Any, Generic, Literal, TypeVar
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
@@ -735,6 +735,122 @@ class VoteIn(In):
     """A comment that goes with the vote."""
 
     comment: Words | None = None
+
+
+# --- governance: reviews of the policy ----------------------------------------------------
+class CommitteeMemberIn(In):
+    """Somebody who sat in a review, and the side they speak for."""
+
+    person: Reference
+    side: Literal["security", "platform", "ai-ml", "development", "management"]
+
+
+class ReviewOpenIn(In):
+    """A review because of an event."""
+
+    trigger: Literal[
+        "incident", "new-platform", "new-agents", "regulation-change", "new-team", "friction"
+    ]
+    reason: Justification
+
+
+class ReviewHeldIn(In):
+    """That a review was held; without a time it is held now."""
+
+    held_at: AwareDatetime | None = None
+    committee: Annotated[list[CommitteeMemberIn], Field(min_length=1, max_length=50)]
+
+
+class FindingIn(In):
+    """Something to be done: by whom, until when."""
+
+    text: Line
+    owner: Reference
+    due_on: date
+
+
+class MinutesIn(In):
+    """Minutes and findings; both replace what was written before."""
+
+    minutes: Annotated[str, Field(max_length=40_000), AfterValidator(_printable)]
+    findings: Annotated[list[FindingIn], Field(max_length=100)] = []
+
+
+class ReviewCloseIn(In):
+    """What the review came to."""
+
+    outcome: Literal["effective", "changes-needed"]
+
+
+class CommitteeMemberOut(BaseModel):
+    """A member of the committee."""
+
+    person_id: str
+    person: str
+    side: str
+
+
+class FindingOut(BaseModel):
+    """Something to be done."""
+
+    text: str
+    owner_id: str
+    owner: str
+    due_on: date
+    done_at: datetime | None = None
+
+
+class RuleCountOut(BaseModel):
+    """How often a rule spoke with one effect."""
+
+    rule: str
+    effect: str
+    said: str
+    count: int
+    last_at: datetime
+
+
+class ReviewFiguresOut(BaseModel):
+    """What happened in the period that a review looks at."""
+
+    since: datetime
+    until: datetime
+    rules: list[RuleCountOut]
+    exempted: list[RuleCountOut]
+    spoke: int
+    exemptions_used: int
+    bundles_loaded: int
+
+
+class ReviewOut(BaseModel):
+    """A review; `lacking` says what it needs before it can be closed. Lists have no figures."""
+
+    id: str
+    kind: str
+    trigger: str
+    reason: str | None
+    state: str
+    opened_by: str
+    opened_at: datetime
+    due_at: datetime
+    held_at: datetime | None
+    committee: list[CommitteeMemberOut]
+    minutes: str
+    findings: list[FindingOut]
+    outcome: str | None
+    closed_at: datetime | None
+    closed_by: str | None
+    lacking: list[str]
+    figures: ReviewFiguresOut | None
+
+
+class ReviewDueOut(BaseModel):
+    """When the next scheduled review of a kind is due."""
+
+    kind: str
+    every_months: int
+    last_held_at: datetime | None
+    due_at: datetime
 
 
 # --- policies, audit, operation -----------------------------------------------------------

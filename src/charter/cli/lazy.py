@@ -60,6 +60,7 @@ SECTIONS: Final[tuple[tuple[str, tuple[Entry, ...]], ...]] = (
         "Rules and evidence",
         (
             Entry("policy", "policies", "Rules: read, test and apply them.", ("policies",)),
+            Entry("governance", "governance", "Reviews of the policy, and their calendar."),
             Entry("decision", "decisions", "Stored decisions, and replays.", ("decisions",)),
             Entry("audit", "audit", "The audit trail: read, prove, verify."),
         ),

@@ -7,6 +7,7 @@ behind the services. A browser sends every field as text and an empty one as emp
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import date
 from typing import Annotated, Any, Final, Literal, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
@@ -120,6 +121,29 @@ class VoteForm(_Fields):
     comment: Annotated[str | None, Field(max_length=4000)] = None
 
 
+class ReviewForm(_Fields):
+    """Why a review is opened."""
+
+    trigger: Literal[
+        "incident", "new-platform", "new-agents", "regulation-change", "new-team", "friction"
+    ]
+    reason: Annotated[str, Field(max_length=2000)]
+
+
+class MinutesForm(_Fields):
+    """The minutes of a review; its findings are rows of their own."""
+
+    minutes: Annotated[str | None, Field(max_length=40_000)] = None
+
+
+class FindingForm(_Fields):
+    """One finding of a review."""
+
+    finding: Annotated[str, Field(max_length=200, pattern=r"^[^\n\t]+$")]
+    owner: Reference
+    due: date
+
+
 class CommandForm(_Fields):
     """A command for the workspace's shell."""
 
@@ -133,6 +157,8 @@ _MESSAGES: Final = {
     "int_parsing": "is not a whole number",
     "greater_than_equal": "is too small",
     "less_than_equal": "is too large",
+    "date_from_datetime_parsing": "is not a day such as 2026-09-30",
+    "date_parsing": "is not a day such as 2026-09-30",
     "literal_error": "is none of the choices",
 }
 

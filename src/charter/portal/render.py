@@ -34,6 +34,9 @@ _TONES: Final = {
         "completed",
         "enforce",
         "open",
+        "effective",
+        "closed",
+        "held",
         "trusted",
     ),
     "warn": (
@@ -46,8 +49,20 @@ _TONES: Final = {
         "timed-out",
         "medium",
         "dry-run",
+        "changes-needed",
+        "soon",
     ),
-    "bad": ("failed", "deny", "denied", "killed", "error", "critical", "high", "refused"),
+    "bad": (
+        "failed",
+        "deny",
+        "denied",
+        "killed",
+        "error",
+        "critical",
+        "high",
+        "refused",
+        "overdue",
+    ),
     "ask": ("pending", "require_approval", "approval-required", "approval_required"),
 }
 _TONE_OF: Final = {word: tone for tone, words in _TONES.items() for word in words}
