@@ -59,7 +59,7 @@ def open_due(rt: Runtime) -> list[str]:
     with rt.database.unit_of_work() as tx:
         cadence = rt.policy.active(tx).data.reviews
         done: list[str] = []
-        c = t.policy_reviews.c
+        c = t.governance_reviews.c
         opened = tx.all(sa.select(c.kind).where(c.closed_at.is_(None), c.trigger == "calendar"))
         due = core.to_open(
             cadence,
@@ -71,7 +71,7 @@ def open_due(rt: Runtime) -> list[str]:
         for kind, due_at in due:
             id_ = tx.new_id("review")
             if tx.insert_new(
-                t.policy_reviews,
+                t.governance_reviews,
                 **_fresh(id_, kind, Trigger.CALENDAR, tx.now, due_at, CALENDAR.id, None),
             ):
                 _record(tx, "review.opened", id_)
@@ -175,7 +175,7 @@ def _began(tx: Tx) -> datetime:
 
 
 def _last_held(tx: Tx) -> dict[ReviewKind, datetime]:
-    c = t.policy_reviews.c
+    c = t.governance_reviews.c
     rows = tx.all(
         sa.select(c.kind, sa.func.max(c.held_at).label("at"))
         .where(c.held_at.is_not(None), c.trigger == "calendar")
@@ -196,8 +196,8 @@ def list_page(
     """Reviews, newest first."""
     del caller
     with rt.database.reading() as tx:
-        c = t.policy_reviews.c
-        query = sa.select(t.policy_reviews)
+        c = t.governance_reviews.c
+        query = sa.select(t.governance_reviews)
         if state == "open":
             query = query.where(c.closed_at.is_(None))
         elif state == "overdue":
@@ -240,7 +240,7 @@ def get(rt: Runtime, caller: Caller, review_id: str) -> dict[str, Any]:
 
 
 def _row(tx: Tx, review_id: str, *, lock: bool = False) -> Row:
-    query = sa.select(t.policy_reviews).where(t.policy_reviews.c.id == review_id)
+    query = sa.select(t.governance_reviews).where(t.governance_reviews.c.id == review_id)
     row = tx.one(query.with_for_update() if lock else query)
     if row is None:
         raise NotFoundError(
@@ -303,7 +303,7 @@ def _people_in(view: Mapping[str, Any]) -> Iterable[str]:
 
 def _figures(tx: Tx, row: Row) -> dict[str, Any]:
     """What happened between the review before and this one, in bounded sums."""
-    c = t.policy_reviews.c
+    c = t.governance_reviews.c
     before = tx.one(
         sa.select(sa.func.max(c.held_at).label("at")).where(
             c.held_at.is_not(None), c.id < row["id"]
@@ -343,7 +343,7 @@ def open_review(rt: Runtime, caller: Caller, trigger: str, reason: str) -> dict[
         due_at = core.due_of(why, cadence, tx.now)
         id_ = tx.new_id("review")
         tx.insert(
-            t.policy_reviews,
+            t.governance_reviews,
             **_fresh(id_, ReviewKind.AD_HOC, why, tx.now, due_at, caller.id, reason),
         )
         note(tx, caller, "review.opened", "review", id_, decision_id=answer.id,
@@ -382,8 +382,8 @@ def hold(rt: Runtime, caller: Caller, review_id: str, held: Held) -> dict[str, A
                 " ".join(problems), fix="Name each person once, with the side they speak for."
             )
         tx.update(
-            t.policy_reviews,
-            t.policy_reviews.c.id == row["id"],
+            t.governance_reviews,
+            t.governance_reviews.c.id == row["id"],
             held_at=when.astimezone(UTC),
             committee=[{"person_id": m.person_id, "side": m.side.value} for m in members],
         )
@@ -412,8 +412,8 @@ def write_minutes(
                 }
             )
         tx.update(
-            t.policy_reviews,
-            t.policy_reviews.c.id == row["id"],
+            t.governance_reviews,
+            t.governance_reviews.c.id == row["id"],
             minutes=minutes,
             findings=kept,
         )
@@ -437,8 +437,8 @@ def close(rt: Runtime, caller: Caller, review_id: str, outcome: str) -> dict[str
                 details={"lacking": list(lacking)},
             )
         tx.update(
-            t.policy_reviews,
-            t.policy_reviews.c.id == row["id"],
+            t.governance_reviews,
+            t.governance_reviews.c.id == row["id"],
             outcome=result.value,
             closed_at=tx.now,
             closed_by=caller.id,
@@ -468,7 +468,7 @@ def finish_action(rt: Runtime, caller: Caller, review_id: str, number: int) -> d
             )
         findings = [dict(finding) for finding in row["findings"]]
         findings[number - 1]["done_at"] = tx.now.isoformat()
-        tx.update(t.policy_reviews, t.policy_reviews.c.id == row["id"], findings=findings)
+        tx.update(t.governance_reviews, t.governance_reviews.c.id == row["id"], findings=findings)
         note(tx, caller, "review.action-done", "review", row["id"], decision_id=answer.id,
              facts={"finding": number})  # fmt: skip
 

@@ -364,6 +364,57 @@ grants = sa.Table(
     sa.Index(None, "subject_id"),
 )
 
+# --- reviews of the policy ----------------------------------------------------------------
+governance_reviews = sa.Table(
+    "governance_reviews",
+    metadata,
+    _id(),
+    _text("kind"),
+    _text("trigger"),
+    _text("reason", null=True),
+    _text("opened_by"),  # a person, or the calendar
+    _at("opened_at"),
+    _at("due_at"),
+    _at("held_at", null=True),
+    sa.Column("committee", JSONB, nullable=False),  # [{person_id, side}]
+    _text("minutes"),
+    sa.Column("findings", JSONB, nullable=False),  # [{text, owner_id, due_on, done_at}]
+    _text("outcome", null=True),
+    _at("closed_at", null=True),
+    _ref("closed_by", "people", null=True),
+    # Two replicas that look at the calendar together open one review of a kind.
+    sa.Index(
+        "uq_governance_reviews_scheduled",
+        "kind",
+        unique=True,
+        postgresql_where=sa.text("closed_at IS NULL AND trigger = 'calendar'"),
+    ),
+    sa.Index(None, "due_at"),
+)
+
+# --- how often rules spoke, counted from the decisions --------------------------------------
+rule_usage = sa.Table(
+    "rule_usage",
+    metadata,
+    sa.Column("day", sa.Date, primary_key=True),
+    sa.Column("rule", sa.Text, primary_key=True),
+    sa.Column("effect", sa.Text, primary_key=True),
+    # spoke (it counted), dry-run (it would have), exempted (an exemption silenced it)
+    sa.Column("said", sa.Text, primary_key=True),
+    sa.Column("exemption", sa.Text, primary_key=True),  # which one; empty unless exempted
+    _int("count"),
+    _at("last_at"),
+    _text("last_decision_id"),
+    sa.Index(None, "rule", "day"),
+)
+rule_usage_position = sa.Table(
+    "rule_usage_position",
+    metadata,
+    sa.Column("single_row", sa.Boolean, primary_key=True, server_default=sa.true()),
+    _text("decision_id"),  # the last one that is counted
+    sa.CheckConstraint("single_row", name="only_one"),
+)
+
 # --- effects, notices, controllers ------------------------------------------------------------
 outbox = sa.Table(
     "outbox",
@@ -464,55 +515,4 @@ audit_checkpoints = sa.Table(
     sa.Column("root", BYTEA, nullable=False),
     _text("note"),
     _at("at"),
-)
-
-# --- reviews of the policy ----------------------------------------------------------------
-policy_reviews = sa.Table(
-    "policy_reviews",
-    metadata,
-    _id(),
-    _text("kind"),
-    _text("trigger"),
-    _text("reason", null=True),
-    _text("opened_by"),  # a person, or the calendar
-    _at("opened_at"),
-    _at("due_at"),
-    _at("held_at", null=True),
-    sa.Column("committee", JSONB, nullable=False),  # [{person_id, side}]
-    _text("minutes"),
-    sa.Column("findings", JSONB, nullable=False),  # [{text, owner_id, due_on, done_at}]
-    _text("outcome", null=True),
-    _at("closed_at", null=True),
-    _ref("closed_by", "people", null=True),
-    # Two replicas that look at the calendar together open one review of a kind.
-    sa.Index(
-        "uq_policy_reviews_scheduled",
-        "kind",
-        unique=True,
-        postgresql_where=sa.text("closed_at IS NULL AND trigger = 'calendar'"),
-    ),
-    sa.Index(None, "due_at"),
-)
-
-# --- how often rules spoke, counted from the decisions --------------------------------------
-rule_usage = sa.Table(
-    "rule_usage",
-    metadata,
-    sa.Column("day", sa.Date, primary_key=True),
-    sa.Column("rule", sa.Text, primary_key=True),
-    sa.Column("effect", sa.Text, primary_key=True),
-    # spoke (it counted), dry-run (it would have), exempted (an exemption silenced it)
-    sa.Column("said", sa.Text, primary_key=True),
-    sa.Column("exemption", sa.Text, primary_key=True),  # which one; empty unless exempted
-    _int("count"),
-    _at("last_at"),
-    _text("last_decision_id"),
-    sa.Index(None, "rule", "day"),
-)
-rule_usage_position = sa.Table(
-    "rule_usage_position",
-    metadata,
-    sa.Column("single_row", sa.Boolean, primary_key=True, server_default=sa.true()),
-    _text("decision_id"),  # the last one that is counted
-    sa.CheckConstraint("single_row", name="only_one"),
 )

@@ -12,11 +12,11 @@ branch_labels = None
 depends_on = None
 
 
-def upgrade() -> None:
-    """Each block belongs to one noun."""
+def _governance() -> None:
+    """Reviews of the policy, and how often rules spoke."""
     # reviews of the policy
     op.create_table(
-        "policy_reviews",
+        "governance_reviews",
         sa.Column("id", sa.Text(), nullable=False),
         sa.Column("kind", sa.Text(), nullable=False),
         sa.Column("trigger", sa.Text(), nullable=False),
@@ -32,18 +32,18 @@ def upgrade() -> None:
         sa.Column("closed_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("closed_by", sa.Text(), nullable=True),
         sa.ForeignKeyConstraint(
-            ["closed_by"], ["people.id"], name=op.f("fk_policy_reviews_closed_by")
+            ["closed_by"], ["people.id"], name=op.f("fk_governance_reviews_closed_by")
         ),
-        sa.PrimaryKeyConstraint("id", name=op.f("pk_policy_reviews")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_governance_reviews")),
     )
     op.create_index(
-        "uq_policy_reviews_scheduled",
-        "policy_reviews",
+        "uq_governance_reviews_scheduled",
+        "governance_reviews",
         ["kind"],
         unique=True,
         postgresql_where=sa.text("closed_at IS NULL AND trigger = 'calendar'"),
     )
-    op.create_index(op.f("ix_policy_reviews_due_at"), "policy_reviews", ["due_at"])
+    op.create_index(op.f("ix_governance_reviews_due_at"), "governance_reviews", ["due_at"])
     # how often rules spoke
     op.create_table(
         "rule_usage",
@@ -69,8 +69,12 @@ def upgrade() -> None:
     )
 
 
+def upgrade() -> None:
+    """Each block belongs to one noun."""
+    _governance()
+
+
 def downgrade() -> None:
     """The other way round."""
-    op.drop_table("rule_usage_position")
-    op.drop_table("rule_usage")
-    op.drop_table("policy_reviews")
+    for table in ("rule_usage_position", "rule_usage", "governance_reviews"):
+        op.drop_table(table)
