@@ -36,7 +36,7 @@ def test_the_calendar_opens_a_review_once_and_tells_who_may_hold_it(world: World
         "open",
     )
     told = [n["kind"] for n in overview.notices(world.rt, world.caller("sam"))["items"]]
-    assert told[0] == "review-opened"
+    assert "review-opened" in told
     others = overview.notices(world.rt, world.caller("dana"))["items"]
     assert "review-opened" not in {n["kind"] for n in others}
 
@@ -72,7 +72,8 @@ def test_a_review_because_of_an_incident_from_committee_to_findings(world: World
     assert minuted["lacking"] == []
     closed = governance.close(rt, sam, made["id"], "changes-needed")
     assert (closed["state"], closed["closed_by"]) == ("closed", "sam")
-    assert "Mask tokens" in overview.notices(rt, world.caller("dana"))["items"][0]["message"]
+    told = " ".join(n["message"] for n in overview.notices(rt, world.caller("dana"))["items"])
+    assert "Mask tokens" in told
 
     with pytest.raises(ConflictError):
         governance.write_minutes(rt, sam, made["id"], "Something else.", [])
