@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from charter.services import governance, rule_usage
+from charter.services import governance_calendar, rule_usage
 from charter.services.runtime import Runtime
 
 _ROUNDS: Final = 50  # batches in one look: 100,000 decisions, then others get the processor
@@ -13,7 +13,7 @@ _ROUNDS: Final = 50  # batches in one look: 100,000 decisions, then others get t
 
 def step(rt: Runtime) -> Mapping[str, Any] | None:
     """Open the reviews that are due, and remind of the overdue."""
-    done = governance.open_due(rt)
+    done = governance_calendar.open_due(rt)
     return {"reviews": done} if done else None
 
 

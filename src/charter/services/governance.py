@@ -1,6 +1,6 @@
 """Governance: reviews of the policy, opened by the calendar or by an event, held by a committee.
 
-The calendar opens what is due (`open_due`, a controller's step); a person opens a review for an
+The calendar opens what is due (`governance_calendar`); a person opens a review for an
 event. It is held on a day by people who each speak for one side, minutes and findings are written,
 and it is closed once `core.policy.reviews` finds nothing lacking. Each review shows the figures of
 its period, so that the committee argues about what happened rather than about impressions.
@@ -17,23 +17,19 @@ import sqlalchemy as sa
 
 from charter.core.access.invariants import ResourceRef
 from charter.core.access.permissions import Permission
-from charter.core.access.roles import roles_granting
-from charter.core.audit.event import ActorRef, AuditEvent
-from charter.core.audit.event import Outcome as Done
 from charter.core.kernel.errors import ConflictError, InvalidInputError, NotFoundError
 from charter.core.policy import reviews as core
-from charter.core.policy.reviews import Outcome, ReviewKind, ReviewState, Side, Trigger
+from charter.core.policy.reviews import Outcome, ReviewKind, Side, Trigger
 from charter.services import lookup, paging, rule_usage
 from charter.services.access import carry_out, note, simple
 from charter.services.approval_requests import notify
 from charter.services.decisions import Answer
+from charter.services.governance_calendar import began, fresh, last_held, tell
 from charter.services.runtime import Caller, Runtime
 from charter.store import tables as t
 from charter.store.unit_of_work import Row, Tx
 
-CALENDAR: Final = ActorRef("system", "calendar")
 _MOST_RULES: Final = 50  # in the figures; a committee does not read more
-_OPEN_STATES: Final = (ReviewState.OPEN, ReviewState.OVERDUE, ReviewState.HELD)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,137 +47,6 @@ class Action:
     text: str
     owner: str
     due_on: date
-
-
-# --- the calendar -----------------------------------------------------------------------------
-def open_due(rt: Runtime) -> list[str]:
-    """Open the scheduled reviews that are due, and remind of the overdue; what was done."""
-    with rt.database.unit_of_work() as tx:
-        cadence = rt.policy.active(tx).data.reviews
-        done: list[str] = []
-        c = t.governance_reviews.c
-        opened = tx.all(sa.select(c.kind).where(c.closed_at.is_(None), c.trigger == "calendar"))
-        due = core.to_open(
-            cadence,
-            _last_held(tx),
-            frozenset(ReviewKind(row["kind"]) for row in opened),
-            _began(tx),
-            tx.now,
-        )
-        for kind, due_at in due:
-            id_ = tx.new_id("review")
-            if tx.insert_new(
-                t.governance_reviews,
-                **_fresh(id_, kind, Trigger.CALENDAR, tx.now, due_at, CALENDAR.id, None),
-            ):
-                _record(tx, "review.opened", id_)
-                _tell(tx, f"A review is due on {due_at:%Y-%m-%d}: {_title(kind)}.", id_, "opened")
-                done.append(id_)
-        late = tx.all(
-            sa.select(c.id, c.kind, c.due_at).where(c.closed_at.is_(None), c.due_at < tx.now)
-        )
-        done += [
-            row["id"]
-            for row in late
-            if _tell(
-                tx,
-                f"A review has been due since {row['due_at']:%Y-%m-%d} and is not closed: "
-                f"{_title(row['kind'])}.",
-                row["id"],
-                "overdue",
-            )
-        ]
-        return done
-
-
-def _fresh(
-    id_: str,
-    kind: ReviewKind,
-    trigger: Trigger,
-    now: datetime,
-    due_at: datetime,
-    by: str,
-    reason: str | None,
-) -> dict[str, object]:
-    return {
-        "id": id_,
-        "kind": kind.value,
-        "trigger": trigger.value,
-        "reason": reason,
-        "opened_by": by,
-        "opened_at": now,
-        "due_at": due_at,
-        "committee": [],
-        "minutes": "",
-        "findings": [],
-    }
-
-
-def _record(tx: Tx, action: str, id_: str) -> None:
-    tx.audit(
-        AuditEvent(
-            id=tx.new_id("event"),
-            at=tx.now,
-            actor=CALENDAR,
-            action=action,
-            resource_kind="review",
-            resource_id=id_,
-            outcome=Done.DONE,
-        )
-    )
-
-
-def _tell(tx: Tx, message: str, review_id: str, why: str) -> bool:
-    """A notice for everybody who may hold reviews, once for each reason; whether it is new."""
-    b = t.role_bindings.c
-    roles = [role.value for role in roles_granting(Permission.GOVERNANCE_MANAGE)]
-    people = tx.all(
-        sa.select(b.person_id)
-        .join(t.people, t.people.c.id == b.person_id)
-        .where(
-            b.role.in_(roles),
-            t.people.c.deactivated_at.is_(None),
-            sa.or_(b.expires_at.is_(None), b.expires_at > tx.now),
-        )
-        .distinct()
-        .order_by(b.person_id)
-    )
-    told = [
-        notify(
-            tx,
-            row["person_id"],
-            f"review-{why}",
-            message,
-            resource=("review", review_id),
-            dedupe_key=f"review-{why}:{review_id}",
-        )
-        for row in people
-    ]
-    return any(told)
-
-
-def _title(kind: str) -> str:
-    return {
-        ReviewKind.EFFECTIVENESS.value: "effectiveness of the policies",
-        ReviewKind.FULL.value: "the yearly look at all policies",
-        ReviewKind.AD_HOC.value: "policies after an event",
-    }[kind]
-
-
-def _began(tx: Tx) -> datetime:
-    """When the first bundle was kept: the beginning of the calendar."""
-    row = tx.one(sa.select(sa.func.min(t.bundles.c.created_at).label("at")))
-    return tx.now if row is None or row["at"] is None else row["at"]
-
-
-def _last_held(tx: Tx) -> dict[ReviewKind, datetime]:
-    c = t.governance_reviews.c
-    rows = tx.all(
-        sa.select(c.kind, sa.func.max(c.held_at).label("at"))
-        .where(c.held_at.is_not(None), c.trigger == "calendar")
-        .group_by(c.kind)
-    )
-    return {ReviewKind(row["kind"]): row["at"] for row in rows}
 
 
 # --- reading ----------------------------------------------------------------------------------
@@ -214,13 +79,13 @@ def list_due(rt: Runtime, caller: Caller) -> list[dict[str, Any]]:
     del caller
     with rt.database.reading() as tx:
         cadence = rt.policy.active(tx).data.reviews
-        held, began = _last_held(tx), _began(tx)
+        held, first = last_held(tx), began(tx)
         return [
             {
                 "kind": kind.value,
                 "every_months": cadence.every_months[kind],
                 "last_held_at": held.get(kind),
-                "due_at": core.next_due(kind, cadence, held, began),
+                "due_at": core.next_due(kind, cadence, held, first),
             }
             for kind in core.SCHEDULED
         ]
@@ -309,7 +174,7 @@ def _figures(tx: Tx, row: Row) -> dict[str, Any]:
             c.held_at.is_not(None), c.id < row["id"]
         )
     )
-    since = before["at"] if before is not None and before["at"] else _began(tx)
+    since = before["at"] if before is not None and before["at"] else began(tx)
     until = row["held_at"] or tx.now
     counted = rule_usage.totals(tx, since, until)
     b = t.bundles.c
@@ -344,11 +209,11 @@ def open_review(rt: Runtime, caller: Caller, trigger: str, reason: str) -> dict[
         id_ = tx.new_id("review")
         tx.insert(
             t.governance_reviews,
-            **_fresh(id_, ReviewKind.AD_HOC, why, tx.now, due_at, caller.id, reason),
+            **fresh(id_, ReviewKind.AD_HOC, why, tx.now, due_at, caller.id, reason),
         )
         note(tx, caller, "review.opened", "review", id_, decision_id=answer.id,
              facts={"trigger": why.value}, private={"reason": reason})  # fmt: skip
-        _tell(
+        tell(
             tx,
             f"A review was opened and is due on {due_at:%Y-%m-%d}: {reason}",
             id_,
