@@ -116,7 +116,7 @@ def grants_of(tx: Tx, subject_id: str) -> tuple[GrantView, ...]:
 
 def evaluate(policy: ActivePolicy, facts: Mapping[str, Any]) -> Decision:
     """The decision on `facts` under `policy`; a pure function of the two."""
-    answer = policy.engine.evaluate(canonical_json(facts["document"]))
+    answer = policy.engine.evaluate(canonical_json(facts["document"]), facts["document"])
     outcome = answer if isinstance(answer, PolicyFailure) else parse_outcome(answer)
     return judge(facts, outcome)
 

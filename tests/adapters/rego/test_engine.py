@@ -201,7 +201,7 @@ class _Panicking:
 
 def test_a_panic_denies_and_the_engine_is_built_anew() -> None:
     engine = RegorusEngine(shipped_bundle())
-    engine._engine = _Panicking()
+    engine._whole = _Panicking()
     decision = engine.decide(person_creates())
     assert (decision.effect, SECRET in str(decision)) == (Effect.DENY, False)
     assert engine.decide(person_creates()).effect is Effect.ALLOW
@@ -221,7 +221,7 @@ def test_a_request_to_stop_is_not_swallowed(monkeypatch: pytest.MonkeyPatch) -> 
             raise KeyboardInterrupt
 
     engine = RegorusEngine(shipped_bundle())
-    engine._engine = Stopping()
+    engine._whole = Stopping()
     with pytest.raises(KeyboardInterrupt):
         engine.ask({})
 

@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from charter.adapters.rego.names import name_problems
+from charter.adapters.rego.reads import Program
 from charter.adapters.rego.syntax import (
     NONDETERMINISTIC,
-    SPEAKING,
     Module,
     PolicyRefusedError,
     Rule,
@@ -31,7 +31,7 @@ AGGREGATOR: Final = ("charter",)
 """The package of the aggregator; rules of this package and below it are never collected."""
 
 ENTRYPOINT: Final = "data.charter.decision"
-_SOURCES_FILE: Final = "generated/charter-sources.rego"
+SOURCES_FILE: Final = "generated/charter-sources.rego"
 _TEXT_FIELDS: Final = ("id", "severity", "fix", "owner")
 
 
@@ -46,6 +46,7 @@ class Assembly:
     data: PolicyData
     speaking: tuple[Rule, ...]
     notices: tuple[str, ...]
+    program: Program
 
 
 def _speaking(modules: tuple[Module, ...]) -> tuple[Rule, ...]:
@@ -134,8 +135,11 @@ def _path(rule: Rule) -> str:
     return "data" + "".join(f"[{json.dumps(part)}]" for part in rule.path)
 
 
-def _sources(rules: tuple[Rule, ...]) -> str:
-    """The module that lists every speaking rule, each set once however many bodies it has."""
+def sources_of(rules: tuple[Rule, ...], *, evaluated: int) -> str:
+    """The module that lists these speaking rules, each set once however many bodies it has.
+
+    `evaluated` is how many rules were considered; an index may have left some out (`index`).
+    """
     lines = ["package charter.sources", "", "import rego.v1", ""]
     sets = {rule.path: rule for rule in rules}
     for _, rule in sorted(sets.items()):
@@ -146,7 +150,7 @@ def _sources(rules: tuple[Rule, ...]) -> str:
         }
         fields = ", ".join(f'"{name}": {value}' for name, value in said.items())
         lines.append(f"spoken contains {{{fields}}} if some said in {_path(rule)}")
-    lines += ["", f"evaluated := {len(rules)}", ""]
+    lines += ["", f"evaluated := {evaluated}", ""]
     return "\n".join(lines)
 
 
@@ -196,14 +200,15 @@ def assemble(bundle: Bundle, *, tests: bool = False) -> Assembly:
     return Assembly(
         modules=modules,
         tests=test_modules,
-        sources=_sources(tuple(r for r in speaking if r.name in SPEAKING)),
+        sources=sources_of(speaking, evaluated=len(speaking)),
         data_json=json.dumps({"settings": settings, "catalogue": {"rules": catalogue}}),
         data=data,
         speaking=speaking,
         notices=_notices(modules),
+        program=Program(modules),
     )
 
 
 def sources_module(assembly: Assembly) -> tuple[str, str]:
     """File name and text of the generated module."""
-    return _SOURCES_FILE, assembly.sources
+    return SOURCES_FILE, assembly.sources

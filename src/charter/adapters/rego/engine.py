@@ -16,17 +16,22 @@ belong into a worker process; the bundles loaded here are reviewed code.
 
 from __future__ import annotations
 
+import json
 import threading
+from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as FutureTimeoutError
-from typing import Final, Self, TypeVar
+from functools import cached_property
+from typing import Any, Final, Self, TypeVar
 
 from charter.adapters.rego import library
-from charter.adapters.rego.assemble import ENTRYPOINT, Assembly, assemble, sources_module
+from charter.adapters.rego.assemble import ENTRYPOINT, SOURCES_FILE, Assembly, assemble
+from charter.adapters.rego.index import Key, RuleIndex, key_of, ready
 from charter.adapters.rego.syntax import (
     NONDETERMINISTIC,
+    Module,
     PolicyRefusedError,
     add,
     explain_error,
@@ -40,6 +45,7 @@ from charter.core.policy.result import PolicyFailure, PolicyOutcome, parse_outco
 
 _UNDEFINED: Final = '"<undefined>"'  # how the library spells a rule without a value
 _TIMEOUT_SECONDS: Final = 5.0  # a thousand times the usual; longer means that something is broken
+_MOST_PARTIAL: Final = 32  # policies for one key each; about a megabyte apiece
 T = TypeVar("T")
 
 
@@ -52,16 +58,24 @@ def _refuse(name: str) -> Callable[..., object]:
 
 def build(assembly: Assembly, *, tests: bool = False, coverage: bool = False) -> library.Engine:
     """A library engine with this policy loaded; raises `PolicyRefusedError` naming the place."""
+    modules = [ready(assembly.program, module) for module in assembly.modules]
+    modules += assembly.tests if tests else ()
+    return _loaded(assembly, modules, assembly.sources, coverage=coverage)
+
+
+def _loaded(
+    assembly: Assembly, modules: Iterable[Module], sources: str, *, coverage: bool = False
+) -> library.Engine:
     engine = library.Engine()
     try:
         engine.set_gather_prints(True)  # else `print` in a policy writes facts to stderr
         engine.set_enable_coverage(coverage)
         for name, arguments in NONDETERMINISTIC.items():
             engine.add_extension(name, arguments, _refuse(name))
-        for module in (*assembly.modules, *(assembly.tests if tests else ())):
+        for module in modules:
             add(engine, module)
         engine.set_rego_v0(False)
-        engine.add_policy(*sources_module(assembly))
+        engine.add_policy(SOURCES_FILE, sources)
         engine.add_data_json(assembly.data_json)
     except BaseException as error:  # noqa: BLE001  (panics derive from it)
         guarded(error)
@@ -96,23 +110,70 @@ class RegorusEngine:
         self._assembly = assemble(bundle)
         self.data: PolicyData = self._assembly.data
         self.notices = self._assembly.notices
-        self._engine = build(self._assembly)
-        probe(self._engine)
+        self._whole = build(self._assembly)
+        probe(self._whole)
+        self._asking: library.Engine | None = None
+        self._left_out: dict[Key, frozenset[int]] = {}
+        self._partial: OrderedDict[frozenset[int], library.Engine] = OrderedDict()
 
-    def evaluate(self, document_json: str) -> str | PolicyFailure:
-        """The aggregator's answer on a decision document, as JSON text."""
+    def evaluate(
+        self, document_json: str, document: Mapping[str, Any] | None = None
+    ) -> str | PolicyFailure:
+        """The aggregator's answer on a decision document, as JSON text.
+
+        `document` is what the text says, for callers that have it at hand.
+        """
         try:
-            self._engine.set_input_json(document_json)
-            answer: str = self._engine.eval_rule_as_json(ENTRYPOINT)
-            self._engine.take_prints()
+            engine = self._engine_for(json.loads(document_json) if document is None else document)
+            engine.set_input_json(document_json)
+            answer: str = engine.eval_rule_as_json(ENTRYPOINT)
+            engine.take_prints()
         except BaseException as error:  # noqa: BLE001  (panics derive from it)
             guarded(error)
             place = explain_error(error, show_reason=False)
-            self._engine = build(self._assembly)  # a panic may have left the old one half done
+            self._start_over()
             return PolicyFailure("policy-engine-error", f"While evaluating, {place}.")
         if answer == _UNDEFINED:
             return PolicyFailure("policy-undefined", f"The policy gives no {ENTRYPOINT}.")
         return answer
+
+    @cached_property
+    def _index(self) -> RuleIndex:
+        """Made with the first question: who only tests a bundle does not need it."""
+        return RuleIndex(self._assembly)
+
+    def _engine_for(self, document: object) -> library.Engine:
+        """The engine with the rules that can speak for this document."""
+        key = key_of(document) if isinstance(document, Mapping) else None
+        if key is None or not self._index.foreseen(key):
+            return self._whole
+        left_out = self._left_out.get(key)
+        if left_out is None:
+            left_out = self._left_out[key] = self._ask_guards(key)
+        if not left_out:
+            return self._whole
+        engine = self._partial.get(left_out)
+        if engine is None:
+            engine = _loaded(self._assembly, *self._index.remaining(left_out))
+            self._partial[left_out] = engine
+            if len(self._partial) > _MOST_PARTIAL:
+                self._partial.popitem(last=False)
+        else:
+            self._partial.move_to_end(left_out)
+        return engine
+
+    def _ask_guards(self, key: Key) -> frozenset[int]:
+        if self._asking is None:
+            self._asking = self._whole.clone()
+            for file, text in self._index.guard_modules():
+                self._asking.add_policy(file, text)
+        return self._index.left_out(self._asking, key)
+
+    def _start_over(self) -> None:
+        """New engines: a panic may have left the old ones half done."""
+        self._whole = build(self._assembly)
+        self._asking = None
+        self._partial.clear()
 
     def ask(self, document: Mapping[str, object]) -> PolicyOutcome | PolicyFailure:
         """What the rules say about `document`."""
@@ -130,13 +191,14 @@ class RegorusEngine:
 
 
 def _ask(
-    evaluate: Callable[[str], str | PolicyFailure], document: Mapping[str, object]
+    evaluate: Callable[[str, Mapping[str, Any]], str | PolicyFailure],
+    document: Mapping[str, object],
 ) -> PolicyOutcome | PolicyFailure:
     try:
         text = canonical_json(document)
     except (TypeError, ValueError, RecursionError):
         return PolicyFailure("policy-input-invalid", "The decision document is not plain JSON.")
-    answer = evaluate(text)
+    answer = evaluate(text, document)
     return answer if isinstance(answer, PolicyFailure) else parse_outcome(answer)
 
 
@@ -186,10 +248,12 @@ class EngineThread:
 
         return self._executor.submit(run)
 
-    def evaluate(self, document_json: str) -> str | PolicyFailure:
+    def evaluate(
+        self, document_json: str, document: Mapping[str, Any] | None = None
+    ) -> str | PolicyFailure:
         """As `RegorusEngine.evaluate`; also fails when the thread is closed or does not answer."""
         try:
-            return self.submit(lambda engine: engine.evaluate(document_json)).result(
+            return self.submit(lambda engine: engine.evaluate(document_json, document)).result(
                 self._timeout_seconds
             )
         except FutureTimeoutError:

@@ -78,13 +78,13 @@ def _bound_here(node: dict[str, Any], text: str) -> Iterator[str]:
     yield from (slice_of(text, span) for span in _spans(places))
 
 
-def _bound(tree: object, text: str) -> set[str]:
+def bound_names(tree: object, text: str) -> set[str]:
     """The names that `tree` gives a value to."""
     return {name for node in nodes(tree) for name in _bound_here(node, text)}
 
 
 def _rule_problems(module: Module, rule: Rule, defined: set[str]) -> Iterator[str]:
-    known = defined | _bound(rule.tree, module.text) | _ALWAYS
+    known = defined | bound_names(rule.tree, module.text) | _ALWAYS
     head = rule.tree.get("refr") if rule.kind == "Default" else None
     seen: set[str] = set()
     for name, line in _variables({k: v for k, v in rule.tree.items() if v is not head}):

@@ -13,34 +13,20 @@ read, never less: whatever reaches a function of the policy counts as read whole
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Final, Literal
+from dataclasses import dataclass
+from typing import Any, Final
 
-from charter.adapters.rego.syntax import Module, Rule, nodes, reference, slice_of
+from charter.adapters.rego.places import Found, Place
+from charter.adapters.rego.syntax import (
+    Module,
+    Rule,
+    nodes,
+    reference,
+    slice_of,
+    source_of,
+    span_of,
+)
 from charter.core.policy.paths import ANY, EVERYTHING, InputPath
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where a reference leads: below `input` or below `data`."""
-
-    root: Literal["input", "data"]
-    steps: tuple[str, ...]
-
-    def below(self, *steps: str) -> Place:
-        """The place further down."""
-        return Place(self.root, (*self.steps, *steps))
-
-
-@dataclass(slots=True)
-class Found:
-    """What one walk saw: input paths with their lines, rules used, and whether names were open."""
-
-    inputs: list[tuple[InputPath, int]] = field(default_factory=list)
-    data: set[tuple[str, ...]] = field(default_factory=set)
-    rules: set[tuple[str, ...]] = field(default_factory=set)
-    open_names: bool = False
-
 
 Names = dict[str, Place | None]
 
@@ -213,8 +199,12 @@ _FOLLOW: Final[Mapping[str, Callable[[_Walk, dict[str, Any]], Place | None]]] = 
 }
 
 
-def _line(tree: object) -> int:
-    return min((n["span"]["line"] for n in nodes(tree) if "span" in n), default=0)
+def _line(node: dict[str, Any]) -> int:
+    """The line of an expression; of one that spans several, that of its last step."""
+    for part in (node, *node.values()):
+        if isinstance(part, dict) and "span" in part:
+            return int(part["span"]["line"])
+    return 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,6 +216,7 @@ class StatementReads:
 
     text: str
     line: int
+    span: tuple[int, int]
     inputs: frozenset[InputPath]
     closed: bool
 
@@ -326,6 +317,11 @@ class Program:
                 waiting += inner.rules
         return frozenset(inputs)
 
+    def other_name(self, path: tuple[str, ...]) -> Place | None:
+        """Where the rule at `path` leads, if it is nothing but another name for a reference."""
+        target = self._alias_of(path) if path in self._rules else None
+        return None if target is None or ANY in target.steps else target
+
     def uses(self) -> frozenset[tuple[str, ...]]:
         """The rules that some other rule refers to."""
         return frozenset(used for path in self._rules for used in self.found(path).rules)
@@ -346,8 +342,9 @@ class Program:
             gives = bool(walk.names)
             result.append(
                 StatementReads(
-                    text=slice_of(module.text, statement["span"]),
+                    text=source_of(module.text, statement),
                     line=int(statement["span"]["line"]),
+                    span=span_of(statement),
                     inputs=self._through(walk.found),
                     closed=not walk.found.open_names and not gives,
                 )

@@ -189,6 +189,28 @@ def slice_of(text: str, span: dict[str, Any]) -> str:
     return text.encode()[span["start"] : span["end"]].decode()
 
 
+def span_of(tree: dict[str, Any]) -> tuple[int, int]:
+    """Where a part of the tree stands in the text, in bytes.
+
+    The library leaves the quotes of a string out of its place, and so out of the place of whatever
+    begins or ends with one.
+    """
+    span = tree["span"] if "span" in tree else next(iter(tree.values()))["span"]
+    start, end = span["start"], span["end"]
+    for node in nodes(tree):
+        text = node.get("String") or node.get("RawString")
+        if isinstance(text, dict):
+            start = min(start, text["span"]["start"] - 1)
+            end = max(end, text["span"]["end"] + 1)
+    return start, end
+
+
+def source_of(text: str, tree: dict[str, Any]) -> str:
+    """The source of a part of the tree."""
+    start, end = span_of(tree)
+    return slice_of(text, {"start": start, "end": end})
+
+
 def _metadata(text: str, file: str) -> dict[int, dict[str, Any]]:
     """The METADATA blocks of `text`, by the line that follows each."""
     found: dict[int, dict[str, Any]] = {}

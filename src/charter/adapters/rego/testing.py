@@ -15,7 +15,15 @@ from typing import Any, Final
 from charter.adapters.rego.assemble import Assembly, assemble
 from charter.adapters.rego.engine import build, probe
 from charter.adapters.rego.library import Engine
-from charter.adapters.rego.syntax import Module, Rule, explain_error, guarded, slice_of
+from charter.adapters.rego.syntax import (
+    Module,
+    Rule,
+    explain_error,
+    guarded,
+    slice_of,
+    source_of,
+    span_of,
+)
 from charter.core.policy.bundle import Bundle
 
 _PREFIX: Final = "test_"
@@ -171,7 +179,7 @@ class _Runner:
 
     @staticmethod
     def _statement(module: Module, statement: dict[str, Any]) -> str:
-        return slice_of(module.text, statement["span"])
+        return source_of(module.text, statement)
 
     def coverage(self) -> tuple[FileCoverage, ...]:
         report = json.loads(self._engine.get_coverage_report_as_json())
@@ -193,13 +201,10 @@ def _sides(module: Module, statement: dict[str, Any]) -> tuple[str, str, str] | 
     comparison = expression.get("BoolExpr")
     if comparison is None:
         return None
-    inner = statement["literal"]["Expr"]["span"]
-    whole = statement["span"]
-    modifiers = slice_of(module.text, {"start": inner["end"], "end": whole["end"]})
-    left, right = (
-        slice_of(module.text, next(iter(comparison[side].values()))["span"])
-        for side in ("lhs", "rhs")
-    )
+    _, inner = span_of(statement["literal"]["Expr"])
+    _, whole = span_of(statement)
+    modifiers = slice_of(module.text, {"start": inner, "end": whole})
+    left, right = (source_of(module.text, comparison[side]) for side in ("lhs", "rhs"))
     return left, right, modifiers
 
 

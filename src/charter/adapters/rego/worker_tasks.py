@@ -45,7 +45,7 @@ def decide_one(engine: RegorusEngine, facts_text: str) -> str:
     """The canonical result of one stored facts document, or a document that names the failure."""
     try:
         facts = json.loads(facts_text)
-        answer = engine.evaluate(canonical_json(facts["document"]))
+        answer = engine.evaluate(canonical_json(facts["document"]), facts["document"])
         outcome = answer if isinstance(answer, PolicyFailure) else parse_outcome(answer)
         return canonical_json(judge(facts, outcome).as_json())
     except (ValueError, KeyError, TypeError, AttributeError) as error:

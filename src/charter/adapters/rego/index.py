@@ -1,0 +1,253 @@
+"""Leaving out the rules that cannot speak: an index over the rules of a bundle.
+
+Most rules begin by saying whom and what they are about: one action, only agents, only workspaces
+that are placed. Those *guards* depend on nothing but three facts of a document, its *key*:
+the action's name, the kind of the subject and whether the workspace asked for is an agent's. So for
+each key the guards are asked once, by the engine itself, and rules whose guard does not hold are
+left out of the policy that decides documents with this key. What is left out could not have said
+anything; every other rule is evaluated as it stands.
+
+A rule stays in whenever there is a doubt: it has no guard, several bodies or an older syntax, its
+guard fails with an error, or another rule refers to its set. Documents with a key that is not
+foreseen (an unknown action, say) are decided by the whole policy.
+
+The second thing done to a policy here is writing import aliases out: the engine evaluates the
+whole of an imported package when a single rule of it is named through the alias, and only that rule
+when it is named in full.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+from typing import Any, Final
+
+from charter.adapters.rego import library
+from charter.adapters.rego.assemble import Assembly, sources_of
+from charter.adapters.rego.names import bound_names
+from charter.adapters.rego.reads import Program, StatementReads
+from charter.adapters.rego.syntax import Module, Rule, guarded, reference, span_of
+
+_KEY_PATHS: Final = frozenset(
+    {("action", "name"), ("subject", "kind"), ("request", "object", "spec", "agent")}
+)
+_GUARDS: Final = "charter.guards"
+_ABSENT: Final = "absent"
+_MISSING: Final = object()
+_KINDS: Final = frozenset({"human", "agent", "service"})
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """What guards can depend on; `agent_workspace` is true, false or absent."""
+
+    action: str
+    subject_kind: str
+    agent_workspace: str
+
+    def document(self) -> dict[str, Any]:
+        """A decision document that has this key and nothing else."""
+        document: dict[str, Any] = {
+            "action": {"name": self.action},
+            "subject": {"kind": self.subject_kind},
+        }
+        if self.agent_workspace != _ABSENT:
+            spec = {"agent": self.agent_workspace == "true"}
+            document["request"] = {"object": {"spec": spec}}
+        return document
+
+
+def key_of(document: Mapping[str, Any]) -> Key | None:
+    """The key of a decision document; None when one of its facts has an unforeseen shape."""
+    action = _at(document, "action", "name")
+    kind = _at(document, "subject", "kind")
+    agent = _at(document, "request", "object", "spec", "agent")
+    if not isinstance(action, str) or not isinstance(kind, str) or kind not in _KINDS:
+        return None
+    if agent is not _MISSING and not isinstance(agent, bool):
+        return None
+    return Key(action, kind, json.dumps(agent) if isinstance(agent, bool) else _ABSENT)
+
+
+def _at(document: object, *steps: str) -> object:
+    value = document
+    for step in steps:
+        if not isinstance(value, Mapping) or step not in value:
+            return _MISSING
+        value = value[step]
+    return value
+
+
+@dataclass(frozen=True, slots=True)
+class _Guard:
+    """The statements of one rule that depend on the key alone."""
+
+    module: Module
+    rule: Rule
+    statements: tuple[StatementReads, ...]
+
+
+class RuleIndex:
+    """The guards of a bundle, and the policy that is left for each key."""
+
+    def __init__(self, assembly: Assembly) -> None:
+        program = assembly.program
+        used = program.uses()
+        self._assembly = assembly
+        self._actions = assembly.data.actions
+        speaking = set(map(id, assembly.speaking))
+        self._guards = tuple(
+            guard
+            for module in assembly.modules
+            if not module.old_syntax
+            for rule in module.rules
+            if id(rule) in speaking and rule.path not in used
+            if (guard := _guard(program, module, rule)) is not None
+        )
+
+    def foreseen(self, key: Key | None) -> bool:
+        """Whether a policy can be left for this key; a key that anybody may invent is none."""
+        return key is not None and key.action in self._actions
+
+    def guard_modules(self) -> list[tuple[str, str]]:
+        """Modules, by file name, which ask every guard; the answer is `data.charter.guards`."""
+        found = []
+        asked = [f"package {_GUARDS}", "", "import rego.v1", ""]
+        for number, guard in enumerate(self._guards):
+            head = _head(guard.module)
+            until = "\n\t".join(statement.text for statement in guard.statements)
+            name = f"charter_guard_{number}"
+            text = f"{head}\n\n{name} if {{\n\t{until}\n}}\n"
+            found.append((f"generated/{name}.rego", text))
+            path = "".join(f"[{json.dumps(part)}]" for part in guard.module.package)
+            asked.append(f"holds contains {number} if data{path}.{name}")
+        asked.append("asked := true\n")
+        found.append(("generated/charter-guards.rego", "\n".join(asked)))
+        return found
+
+    def left_out(self, engine: library.Engine, key: Key) -> frozenset[int]:
+        """Which guards do not hold for `key`, asked of an engine with the guard modules."""
+        try:
+            engine.set_input_json(json.dumps(key.document()))
+            answer = json.loads(engine.eval_query_as_json(f"data.{_GUARDS}"))
+            engine.take_prints()
+            found = answer["result"][0]["expressions"][0]["value"]
+        except BaseException as error:  # noqa: BLE001  (panics derive from it)
+            guarded(error)
+            return frozenset()
+        holds = set(found.get("holds", ()))
+        return frozenset(range(len(self._guards))) - holds
+
+    def remaining(self, left_out: frozenset[int]) -> tuple[list[Module], str]:
+        """The modules without the rules that were left out, and the list of those that speak.
+
+        In the rules that stay, the guards hold, and so they are not asked again.
+        """
+        without: set[int] = set()
+        settled: dict[int, tuple[StatementReads, ...]] = {}
+        for number, guard in enumerate(self._guards):
+            if number in left_out:
+                without.add(id(guard.rule))
+            else:
+                settled[id(guard.rule)] = guard.statements
+        program = self._assembly.program
+        modules = [ready(program, m, without, settled) for m in self._assembly.modules]
+        rest = tuple(rule for rule in self._assembly.speaking if id(rule) not in without)
+        return modules, sources_of(rest, evaluated=len(self._assembly.speaking))
+
+
+def _guard(program: Program, module: Module, rule: Rule) -> _Guard | None:
+    found = tuple(
+        statement
+        for statement in program.statements(module, rule)
+        if statement.closed and statement.inputs <= _KEY_PATHS
+    )
+    return _Guard(module, rule, found) if found else None
+
+
+def _head(module: Module) -> str:
+    lines = module.text.split("\n")
+    return "\n".join(line for line in lines if line.startswith(("package ", "import ")))
+
+
+_Change = tuple[int, int, bytes]
+_TRUE: Final = b"true"
+
+
+def ready(
+    program: Program,
+    module: Module,
+    without: AbstractSet[int] = frozenset(),
+    settled: Mapping[int, tuple[StatementReads, ...]] = MappingProxyType({}),
+) -> Module:
+    """The module as the engine gets it; every line stays where it was.
+
+    Names are written out. `without` holds the identities of rules to leave out, `settled` the
+    statements of rules that are known to hold.
+    """
+    text = module.text.encode()
+    changes: list[_Change] = []
+    for rule in module.rules:
+        if id(rule) in without:
+            changes.append(_blank(text, span_of(rule.tree)))
+            continue
+        spans = (one.span for one in settled.get(id(rule), ()))
+        done = [span for span in spans if span[1] - span[0] >= len(_TRUE)]
+        changes += [_blank(text, span, _TRUE) for span in done]
+        changes += [
+            change
+            for change in _written_out(program, module, rule)
+            if not any(start <= change[0] < end for start, end in done)
+        ]
+    for start, end, new in sorted(set(changes), reverse=True):
+        text = text[:start] + new + text[end:]
+    return replace(module, text=text.decode())
+
+
+def _blank(text: bytes, span: tuple[int, int], word: bytes = b"") -> _Change:
+    start, end = span
+    rest = text[start + len(word) : end]
+    return start, end, word + bytes(b if b == ord("\n") else ord(" ") for b in rest)
+
+
+def _written_out(program: Program, module: Module, rule: Rule) -> Iterator[_Change]:
+    """Names of imported packages in full, and names that stand for a reference as that reference.
+
+    The engine evaluates the whole of an imported package when one rule of it is named through the
+    import, and a rule costs it ten times what a reference does.
+    """
+    own = bound_names(rule.tree, module.text)
+    imports = {
+        alias: target
+        for alias, target in zip(module.aliases, module.imports, strict=True)
+        if target.startswith("data.") and alias not in own
+    }
+    seen: set[int] = set()
+    for node in _outermost_first(rule.tree):
+        path = reference(node)
+        if path is None or path[0] not in imports:
+            continue
+        start, end = span_of(node)
+        if start in seen:
+            continue
+        target = program.other_name((*imports[path[0]].split(".")[1:], *path[1:]))
+        if target is not None:
+            seen.add(start)
+            steps = "".join(f"[{json.dumps(step)}]" for step in target.steps)
+            yield start, end, (target.root + steps).encode()
+        elif "Var" in node:
+            yield start, end, imports[path[0]].encode()
+
+
+def _outermost_first(tree: object) -> Iterator[dict[str, Any]]:
+    """Every object of the tree, each before its parts."""
+    if isinstance(tree, dict):
+        yield tree
+        for part in tree.values():
+            yield from _outermost_first(part)
+    elif isinstance(tree, list):
+        for part in tree:
+            yield from _outermost_first(part)

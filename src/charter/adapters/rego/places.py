@@ -1,0 +1,30 @@
+"""Where references of a policy lead, and what was found on a walk through one; see `reads`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from charter.core.policy.paths import InputPath
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a reference leads: below `input` or below `data`."""
+
+    root: Literal["input", "data"]
+    steps: tuple[str, ...]
+
+    def below(self, *steps: str) -> Place:
+        """The place further down."""
+        return Place(self.root, (*self.steps, *steps))
+
+
+@dataclass(slots=True)
+class Found:
+    """What one walk saw: input paths with their lines, rules used, and whether names were open."""
+
+    inputs: list[tuple[InputPath, int]] = field(default_factory=list)
+    data: set[tuple[str, ...]] = field(default_factory=set)
+    rules: set[tuple[str, ...]] = field(default_factory=set)
+    open_names: bool = False

@@ -1,0 +1,168 @@
+"""The index leaves out rules that cannot speak, and never anything else."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from charter.adapters.rego.assemble import ENTRYPOINT, assemble
+from charter.adapters.rego.engine import RegorusEngine, build
+from charter.adapters.rego.index import Key, RuleIndex, key_of, ready
+from charter.adapters.rego.load import shipped_bundle
+from charter.adapters.rego.reads import Program
+from charter.adapters.rego.syntax import parse
+from charter.core.policy.bundle import Bundle
+from tests.policies.documents import BASES, base, merged, spec
+from tests.spec import spec as proves
+
+ACTIONS = sorted(assemble(shipped_bundle()).data.actions)
+
+
+class Both:
+    """The indexed engine and the whole policy, asked the same."""
+
+    def __init__(self, bundle: Bundle) -> None:
+        self.indexed = RegorusEngine(bundle)
+        self.whole = build(assemble(bundle))
+
+    def ask(self, document: dict[str, Any]) -> tuple[Any, Any]:
+        text = json.dumps(document)
+        self.whole.set_input_json(text)
+        answer = self.indexed.evaluate(text)
+        assert isinstance(answer, str), answer
+        return json.loads(answer), json.loads(self.whole.eval_rule_as_json(ENTRYPOINT))
+
+
+@pytest.fixture(scope="module")
+def both() -> Both:
+    return Both(shipped_bundle())
+
+
+@pytest.mark.parametrize("name", [*BASES, "person workspace.view", "agent workspace.execute"])
+@pytest.mark.parametrize("cpu", [2, 40, 96, 200])
+@pytest.mark.parametrize("mode", ["none", "host", "egress"])
+def test_it_answers_as_the_whole_policy_does(both: Both, name: str, cpu: int, mode: str) -> None:
+    document = base(name)
+    if "request" in document:
+        document = merged(document, spec(resources={"cpu": cpu}, network={"mode": mode}))
+    indexed, whole = both.ask(document)
+    assert indexed == whole
+
+
+def documents() -> st.SearchStrategy[dict[str, Any]]:
+    """Documents whose key is anything that somebody may send."""
+    change = st.fixed_dictionaries(
+        {
+            "action": st.fixed_dictionaries(
+                {"name": st.one_of(st.sampled_from(ACTIONS), st.just("no.such-action"))}
+            ),
+            "subject": st.fixed_dictionaries(
+                {"kind": st.sampled_from(["human", "agent", "service", "robot", "ABSENT"])}
+            ),
+        }
+    )
+    flag = st.sampled_from([True, False, "ABSENT", "yes", None, 1])
+    return st.builds(
+        lambda name, changes, agent: merged(
+            merged(base(name), changes), spec(agent=agent) if "creates" in name else {}
+        ),
+        st.sampled_from(sorted(BASES)),
+        change,
+        flag,
+    )
+
+
+@proves("PC-2")
+@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+@given(document=documents())
+def test_no_key_makes_a_difference(both: Both, document: dict[str, Any]) -> None:
+    indexed, whole = both.ask(document)
+    assert indexed == whole
+
+
+def test_what_cannot_speak_is_left_out() -> None:
+    engine = RegorusEngine(shipped_bundle())
+    engine.evaluate(json.dumps(base("person workspace.view")))
+    ((key, left_out),) = engine._left_out.items()
+    assert key == Key("workspace.view", "human", "absent")
+    index = RuleIndex(assemble(shipped_bundle()))
+    assert len(left_out) > 0.8 * len(index._guards)
+
+
+def with_rules(text: str) -> Both:
+    files = {"admission/mine.rego": f"package admission.mine\n\nimport rego.v1\n\n{text}\n"}
+    return Both(shipped_bundle().with_files(files))
+
+
+CREATE = 'input.action.name == "workspace.create"'
+VIEW = 'input.action.name == "workspace.view"'
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f'deny contains "quoted" if {VIEW}',
+        f'deny contains "two" if {{ {VIEW}; input.subject.kind == "human" }}',
+        f'deny contains "text" if {{\n\t{VIEW}\n\tinput.resource.kind == "workspace"\n}}',
+        f'warn contains "w" if {CREATE}\n\ndeny contains "none" if count(warn) == 0',
+        f'warn contains "w" if {CREATE}\n\ndeny contains "n" if data.admission.mine.warn == set()',
+        'deny contains x if { x := input.action.name; x == "workspace.view" }',
+        f"deny contains x if {{ some x in [1, 2]; {CREATE} }}",
+        'deny contains "neg" if not input.action.name == "workspace.create"',
+        'deny contains "with" if input.action.name == "a" with input.action.name as "a"',
+        'deny contains "d" if data.admission.mine.h\n\nh if input.subject.kind == "agent"',
+        f'deny contains "é ß ü" if {{ input.resource.kind == "é"; {CREATE} }}',
+    ],
+)
+def test_rules_of_every_form(text: str) -> None:
+    both = with_rules(text)
+    for name in (*BASES, "person workspace.view", "agent workspace.view"):
+        indexed, whole = both.ask(base(name))
+        assert indexed == whole, name
+
+
+def test_an_engine_that_failed_goes_on() -> None:
+    both = with_rules('deny contains "x" if to_number(input.resource.kind) > 1')
+    text = json.dumps(base("person workspace.view"))
+    for _ in range(2):
+        assert not isinstance(both.indexed.evaluate(text), str)
+    assert not isinstance(both.indexed.evaluate("not json"), str)
+
+
+def test_names_are_written_out_and_lines_kept() -> None:
+    facts = parse(
+        "facts.rego",
+        "package facts\nimport rego.v1\nspec := input.request.spec\nplacing if spec.a\n",
+    )
+    text = (
+        "package p\nimport rego.v1\nimport data.facts\nimport data.facts as f\n"
+        "a if facts.placing\nb if facts.spec.size == 1\nc(f) if f.x\nd if f.placing\n"
+    )
+    module = parse("p.rego", text)
+    got = ready(Program((facts, module)), module)
+    assert got.text.split("\n")[4:8] == [
+        "a if data.facts.placing",
+        'b if input["request"]["spec"].size == 1',
+        "c(f) if f.x",
+        "d if data.facts.placing",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("document", "key"),
+    [
+        (base("person creates"), Key("workspace.create", "human", "false")),
+        (base("agent creates"), Key("workspace.create", "agent", "true")),
+        ({"action": {"name": "a"}, "subject": {"kind": "human"}}, Key("a", "human", "absent")),
+        ({"action": {"name": "a"}, "subject": {"kind": "robot"}}, None),
+        ({"action": {"name": 1}, "subject": {"kind": "human"}}, None),
+        ({"subject": {"kind": "human"}}, None),
+        (merged(base("person creates"), spec(agent="yes")), None),
+    ],
+)
+def test_the_key_of_a_document(document: dict[str, Any], key: Key | None) -> None:
+    assert key_of(document) == key
