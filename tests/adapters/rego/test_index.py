@@ -9,12 +9,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from charter.adapters.rego.assemble import ENTRYPOINT, assemble
-from charter.adapters.rego.engine import RegorusEngine, build
+from charter.adapters.rego.assemble import ENTRYPOINT, SOURCES_FILE, assemble
+from charter.adapters.rego.engine import RegorusEngine
 from charter.adapters.rego.index import Key, RuleIndex, key_of, ready
+from charter.adapters.rego.library import Engine
 from charter.adapters.rego.load import shipped_bundle
 from charter.adapters.rego.reads import Program
-from charter.adapters.rego.syntax import parse
+from charter.adapters.rego.syntax import add, parse
 from charter.core.policy.bundle import Bundle
 from tests.policies.documents import BASES, base, merged, spec
 from tests.spec import spec as proves
@@ -23,11 +24,16 @@ ACTIONS = sorted(assemble(shipped_bundle()).data.actions)
 
 
 class Both:
-    """The indexed engine and the whole policy, asked the same."""
+    """The indexed engine and the policy as it is written, asked the same."""
 
     def __init__(self, bundle: Bundle) -> None:
         self.indexed = RegorusEngine(bundle)
-        self.whole = build(assemble(bundle))
+        assembly = assemble(bundle)
+        self.whole = Engine()
+        for module in assembly.modules:
+            add(self.whole, module)
+        self.whole.add_policy(SOURCES_FILE, assembly.sources)
+        self.whole.add_data_json(assembly.data_json)
 
     def ask(self, document: dict[str, Any]) -> tuple[Any, Any]:
         text = json.dumps(document)
@@ -136,19 +142,22 @@ def test_an_engine_that_failed_goes_on() -> None:
 def test_names_are_written_out_and_lines_kept() -> None:
     facts = parse(
         "facts.rego",
-        "package facts\nimport rego.v1\nspec := input.request.spec\nplacing if spec.a\n",
+        "package facts\nimport rego.v1\nspec := input.request.spec\nplacing if spec.a\n"
+        'kind := object.get(input, ["kind"], "")\n',
     )
     text = (
         "package p\nimport rego.v1\nimport data.facts\nimport data.facts as f\n"
         "a if facts.placing\nb if facts.spec.size == 1\nc(f) if f.x\nd if f.placing\n"
+        'e if facts.kind == ""\n'
     )
     module = parse("p.rego", text)
     got = ready(Program((facts, module)), module)
-    assert got.text.split("\n")[4:8] == [
+    assert got.text.split("\n")[4:9] == [
         "a if data.facts.placing",
         'b if input["request"]["spec"].size == 1',
         "c(f) if f.x",
         "d if data.facts.placing",
+        'e if data.facts.kind == ""',
     ]
 
 

@@ -22,9 +22,14 @@ class Place:
 
 @dataclass(slots=True)
 class Found:
-    """What one walk saw: input paths with their lines, rules used, and whether names were open."""
+    """What one walk saw: input paths with their lines, and the rules and data used.
+
+    `open_names` says that a name was met which nothing gives a value to, `defaults` that a value
+    stands in for what is absent.
+    """
 
     inputs: list[tuple[InputPath, int]] = field(default_factory=list)
     data: set[tuple[str, ...]] = field(default_factory=set)
     rules: set[tuple[str, ...]] = field(default_factory=set)
     open_names: bool = False
+    defaults: bool = False

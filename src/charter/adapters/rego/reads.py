@@ -122,6 +122,7 @@ class _Walk:
     def _object_get(
         self, base: dict[str, Any], key: dict[str, Any], default: dict[str, Any]
     ) -> Place | None:
+        self.found.defaults = True
         place = self.place(base)
         self.visit(default)
         keys = key["Array"]["items"] if "Array" in key else [key]
@@ -242,6 +243,7 @@ class Program:
         self._found: dict[tuple[str, ...], Found] = {}
         self._reads: dict[tuple[str, ...], frozenset[InputPath]] = {}
         self._aliases: dict[tuple[str, ...], Place | None] = {}
+        self._exact: set[tuple[str, ...]] = set()
 
     def rules_at(self, steps: tuple[str, ...]) -> set[tuple[str, ...]]:
         """The rules that a reference below `data` reads: one, or all of a package."""
@@ -284,6 +286,8 @@ class Program:
                     target = walk.place((head.get("assign") or {}).get("value") or {})
                     if not walk.found.inputs and not walk.found.rules:
                         self._aliases[path] = target
+                        if target is not None and not walk.found.defaults:
+                            self._exact.add(path)
         return self._aliases[path]
 
     def found(self, path: tuple[str, ...]) -> Found:
@@ -320,7 +324,7 @@ class Program:
     def other_name(self, path: tuple[str, ...]) -> Place | None:
         """Where the rule at `path` leads, if it is nothing but another name for a reference."""
         target = self._alias_of(path) if path in self._rules else None
-        return None if target is None or ANY in target.steps else target
+        return target if target and path in self._exact and ANY not in target.steps else None
 
     def uses(self) -> frozenset[tuple[str, ...]]:
         """The rules that some other rule refers to."""
