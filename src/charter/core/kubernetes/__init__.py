@@ -1,0 +1,1 @@
+"""Kubernetes admission: from an admission review to a decision document, and back to an answer."""
