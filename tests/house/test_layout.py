@@ -64,6 +64,7 @@ def test_a_noun_of_the_core_is_spelt_like_its_service() -> None:
         "agents",
         "approvals",
         "audit",
+        "kubernetes",
     }
     assert {"agents", "approvals", "audit", "lifecycle"} <= modules("services")
 

@@ -13,6 +13,7 @@ from charter.adapters.rego.describe import describe_rules
 from charter.adapters.rego.engine import RegorusEngine
 from charter.adapters.rego.load import shipped_bundle
 from charter.adapters.rego.testing import run_tests
+from charter.core.kubernetes.document import ACTIONS
 from charter.core.policy.decide import decide
 from charter.core.policy.result import PolicyOutcome
 from tests.policies.documents import base, merged, spec
@@ -131,7 +132,8 @@ def test_the_guide_of_fields_names_what_the_rules_read() -> None:
 def test_the_policy_knows_every_permission() -> None:
     from charter.core.access.permissions import Permission  # noqa: PLC0415
 
-    assert RegorusEngine(shipped_bundle()).data.actions == {p.value for p in Permission}
+    known = RegorusEngine(shipped_bundle()).data.actions
+    assert known - set(ACTIONS.values()) == {p.value for p in Permission}
 
 
 def test_a_replay_gives_the_same_decision() -> None:

@@ -148,8 +148,10 @@ def _limits(part: Reader) -> None:
     part.texts("required_labels")
     part.texts("agent_runtime_classes", least=1)
     part.texts("host_path_prefixes")
+    part.texts("allowed_capabilities")
     for name in ("human", "agent"):
         limits = part.child("limits").child(name)
         for key in ("cpu_milli", "memory_mib", "storage_mib"):
             limits.whole(key, minimum=1)
         limits.whole("gpu")
+    part.child("limits").child("human").whole("cpu_milli_without_approval", minimum=1)

@@ -20,6 +20,7 @@ from typing import Protocol
 from charter.core.kernel.canonical import parse_rfc3339
 from charter.core.kernel.decision import Mode
 from charter.core.kernel.errors import InvalidInputError
+from charter.core.kubernetes.settings import KubernetesSettings, read_settings
 from charter.core.lifecycle.transition import LifecycleLimits
 from charter.core.policy.pipeline_limits import PipelineLimits
 from charter.core.policy.reading import Reader
@@ -154,6 +155,8 @@ class PolicyData:
     required_capabilities: Mapping[str, tuple[str, ...]]
     actions: frozenset[str]
     pipeline: PipelineLimits
+    kubernetes: KubernetesSettings | None
+    """None in a bundle without data/kubernetes.json: then no cluster is answered."""
 
     @classmethod
     def from_bundle(cls, bundle: _Settings) -> PolicyData:
@@ -216,6 +219,7 @@ def _read(root: Reader) -> PolicyData:
         pipeline=PipelineLimits.read(root.child("pipeline"))
         if root.has("pipeline")
         else PipelineLimits(),
+        kubernetes=_kubernetes(root),
     )
     if root.has("pipeline"):
         root.child("pipeline").finish()
@@ -224,6 +228,15 @@ def _read(root: Reader) -> PolicyData:
     for name in ("approvals", "enforcement", "exemptions", "providers"):
         root.child(name).finish()
     return data
+
+
+def _kubernetes(root: Reader) -> KubernetesSettings | None:
+    if not root.has("kubernetes"):
+        return None
+    part = root.child("kubernetes")
+    settings = read_settings(part)
+    part.finish()
+    return settings
 
 
 def _size(name: str, part: Reader) -> Size:

@@ -68,6 +68,7 @@ deny contains {
 	"message": "Whoever is asking is neither a human nor an agent.",
 } if {
 	not facts.subject_kind in {"human", "agent"}
+	not service_may_ask
 }
 
 # METADATA
@@ -83,6 +84,12 @@ deny contains {
 	"message": "The time of the request cannot be read.",
 } if {
 	not facts.now_ns
+}
+
+# A cluster's own accounts ask at the doors that are made for them.
+service_may_ask if {
+	facts.subject_kind == "service"
+	facts.action in data.settings.actions.services_too
 }
 
 # A fact counts as given when it is there and is neither null nor an empty text.
