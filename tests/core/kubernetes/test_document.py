@@ -323,9 +323,10 @@ JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=3)
     | st.dictionaries(
         st.sampled_from(
-            ["containers", "image", "env", "name", "value", "resources", "limits", "cpu", "template",
-             "spec", "volumes", "hostPath", "securityContext", "components", "container", "volume",
-             "attributes", "pod-overrides", "jobTemplate", "metadata", "labels", "requests"]
+            ["containers", "image", "env", "name", "value", "resources", "limits", "cpu",
+             "template", "spec", "volumes", "hostPath", "securityContext", "components",
+             "container", "volume", "attributes", "pod-overrides", "jobTemplate", "metadata",
+             "labels", "requests"]
         ),
         inner,
         max_size=4,

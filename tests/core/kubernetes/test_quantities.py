@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from fractions import Fraction
 
 import pytest
@@ -44,13 +45,14 @@ def test_what_is_read(written: object, value: Fraction) -> None:
 @pytest.mark.parametrize(
     "written",
     [
-        "", " 1", "1 ", "1Kib", "1K", "1ki", "Gi", "m", "1.2.3", "1e", "0x10", "1_000", "١", "1e3Gi",
+        "", " 1", "1 ", "1Kib", "1K", "1ki", "Gi", "m", "1.2.3", "1e", "0x10", "1_000", "\u0661",
+        "1e3Gi",
         "-1", "-1m", "8Ei", "1e31", "9" * 41, "1\n", True, None, [], {}, float("nan"), 2**63,
     ],
     ids=repr,
 )  # fmt: skip
 def test_what_is_refused(written: object) -> None:
-    with pytest.raises(ValueError, match="."):
+    with pytest.raises(ValueError, match=r"quantity|exponent"):
         parse_quantity(written)
 
 
@@ -73,7 +75,5 @@ def test_a_number_and_its_suffix_multiply(number: int, suffix: str) -> None:
 
 @given(st.text(max_size=12))
 def test_any_text_is_read_or_refused(text: str) -> None:
-    try:
+    with contextlib.suppress(ValueError):
         assert parse_quantity(text) >= 0
-    except ValueError:
-        pass

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from typing import Any
 
@@ -36,7 +37,7 @@ REFUSED = {
     "null": b"null",
     "no UTF-8": b'{"kind": "\xff"}',
     "no request": b'{"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview"}',
-    "request is a list": b'{"apiVersion":"admission.k8s.io/v1","kind":"AdmissionReview","request":[]}',
+    "request is a list": json.dumps(review() | {"request": []}).encode(),
     "another kind": json.dumps(review() | {"kind": "TokenReview"}).encode(),
     "another version": json.dumps(review() | {"apiVersion": "admission.k8s.io/v1beta1"}).encode(),
     "kind is a number": json.dumps(review() | {"kind": 1}).encode(),
@@ -118,14 +119,14 @@ def test_any_bytes_are_refused_in_words(sent: bytes) -> None:
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3)
+    ),
     max_leaves=8,
 )  # fmt: skip
 
 
 @given(st.sampled_from(sorted(review()["request"])), JSON)
 def test_any_field_may_be_anything(field: str, value: Any) -> None:
-    try:
+    with contextlib.suppress(MalformedReviewError):
         read_review(body(**{field: value}))
-    except MalformedReviewError:
-        pass

@@ -28,13 +28,13 @@ def read_image(text: str) -> dict[str, object] | None:
         return None
     name, tag, digest = match["name"], match["tag"], match["digest"]
     first, _, rest = name.partition("/")
-    if not rest:
+    if "/" not in name:
         registry, path = _DEFAULT_REGISTRY, f"{_DEFAULT_FOLDER}/{first}"
     elif "." in first or ":" in first or first == "localhost":
         registry, path = first, rest
     else:
         registry, path = _DEFAULT_REGISTRY, name
-    if ":" in path or "//" in path or path.endswith("/"):
+    if ":" in path or "//" in path or path.strip("/") != path:
         return None
     if digest is not None and _DIGEST.fullmatch(digest) is None:
         return None
