@@ -10,12 +10,16 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+from hypothesis import settings
 
 from charter.store.embedded import temporary_postgres
 from charter.store.migrate import migrate
 from tests.support import Clock, World, build_world
 
 os.environ.setdefault("RUST_BACKTRACE", "0")
+# A busy machine is no failed property: what must be fast is measured by benchmarks.
+settings.register_profile("charter", deadline=None)
+settings.load_profile("charter")
 
 
 _skips = pytest.StashKey[list[str]]()

@@ -52,6 +52,7 @@ BODIES: Final[dict[str, dict[str, Any]]] = {
     f"POST {API}/agents/{{agent}}/end": {"json": {"outcome": "completed"}},
     f"POST {API}/agents/{{agent}}/kill": {"json": {"reason": "It went astray."}},
     f"POST {API}/policies/bundles": {"json": {"files": FILES, "note": "The same again."}},
+    f"POST {API}/policies/impact": {"json": {"digest": "{digest}"}},
     f"POST {API}/decisions/replay": {"json": {"limit": 5}},
     f"POST {API}/governance/reviews": {
         "json": {"trigger": "incident", "reason": "A token was in a log."}

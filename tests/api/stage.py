@@ -25,6 +25,7 @@ from charter.services import (
     agents,
     governance,
     identity,
+    impact,
     overview,
     people,
     workspace_use,
@@ -180,6 +181,8 @@ def _furnish(world: World) -> tuple[dict[str, str], dict[str, str | None]]:
         }
     # Lee's, because the pending approval was announced to the team lead.
     ids["notice"] = overview.notices(rt, world.caller("lee"))["items"][0]["id"]
+    analysed = impact.create(rt, world.admin, digest=ids["digest"])
+    ids["impact_run"] = analysed["id"]
     ids["link"] = _link(world, "otto")
     tokens: dict[str, str | None] = {
         "nobody": None,

@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from charter.api import schemas as s
+from charter.api.impact import ImpactOut, ShadowOut
 
 NOW = datetime(2027, 1, 31, 8, 0, tzinfo=UTC)
 
@@ -358,6 +359,95 @@ REVIEW = s.ReviewOut(
     ),
 )
 REVIEW_DUE = s.ReviewDueOut(kind="full", every_months=12, last_held_at=None, due_at=NOW)
+_EFFECTS = ("allow", "warn", "require_approval", "deny")
+MATRIX = {b: {a: int((b, a) == ("allow", "deny")) for a in _EFFECTS} for b in _EFFECTS}
+GROUP = {"total": 1, "flipped": 1, "tightened": 1, "loosened": 0, "unknown": 1, "matrix": MATRIX}
+EXAMPLE = {
+    "origin": "decision",
+    "id": "dec_1",
+    "at": NOW,
+    "subject_kind": "human",
+    "subject_id": "per_1",
+    "team": "team_1",
+    "action": "workspace.create",
+    "resource_kind": "workspace",
+    "resource_id": None,
+    "rules": ["admission/cpu"],
+    "message": "40 vCPU are | too many @all.",
+}
+IMPACT_REPORT = {
+    "total": 2,
+    "flipped": 1,
+    "tightened": 1,
+    "loosened": 0,
+    "unchanged": 0,
+    "other_reasons": 1,
+    "failed": 1,
+    "matrix": MATRIX,
+    "by": {
+        "origin": [{"key": "decision", **GROUP}],
+        "team": [{"key": "team_1", **GROUP}],
+        "subject_kind": [{"key": "human", **GROUP}],
+        "action": [{"key": "workspace.create", **GROUP}],
+    },
+    "rules": [
+        {
+            "rule": "admission/cpu",
+            "caused": 1,
+            "begins": 1,
+            "ends": 0,
+            "would_begin": 0,
+            "would_end": 0,
+        }
+    ],
+    "examples": [{"before": "allow", "after": "deny", "count": 1, "examples": [EXAMPLE]}],
+    "unknown": {"count": 1, "paths": [{"path": "input.x", "count": 1}], "examples": [EXAMPLE]},
+    "cost": [{"origin": "decision", "vcpu_refused": 40, "vcpu_admitted": 0, "uncosted": 1}],
+}
+
+
+def impact_run(**given: Any) -> ImpactOut:
+    return ImpactOut.model_validate(
+        {
+            "id": "imp_1",
+            "change_id": None,
+            "digest": "sha256:" + "b" * 64,
+            "base_digest": "sha256:" + "a" * 64,
+            "requested_by": "per_1",
+            "since": NOW,
+            "until": NOW,
+            "state": "done",
+            "done": 2,
+            "total": 2,
+            "per_second": 900.0,
+            "eta_seconds": None,
+            "error": None,
+            "created_at": NOW,
+            "started_at": NOW,
+            "finished_at": NOW,
+            "report": IMPACT_REPORT,
+            "teams": {"team_1": "payments"},
+            **given,
+        }
+    )
+
+
+SHADOW = ShadowOut.model_validate(
+    {
+        "id": "imp_2",
+        "change_id": None,
+        "digest": "sha256:" + "b" * 64,
+        "state": "active",
+        "seen": 2,
+        "differing": 1,
+        "failed": 0,
+        "error": None,
+        "started_at": NOW,
+        "ended_at": None,
+        "report": IMPACT_REPORT,
+        "differences": [],
+    }
+)
 EVENT = s.AuditEventOut(
     index=None,
     id="evt_1",

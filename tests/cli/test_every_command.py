@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from charter.api import schemas as s
+from charter.api.impact import ImpactIn
 from charter.cli import lazy, reference
 from charter.cli.command import is_argument
 from charter.cli.main import root
@@ -170,6 +171,13 @@ CALLS: dict[str, tuple[list[str], dict[str, Any]]] = {
         ["rev_1", "--outcome", "effective"],
         {"POST /governance/reviews/rev_1/close": a.REVIEW},
     ),
+    "policy impact": (["POLICY_FOLDER", "--wait"], {"POST /policies/impact": a.impact_run()}),
+    "policy impact-runs": ([], {"GET /policies/impact": a.page(a.impact_run(report=None))}),
+    "policy shadow": ([], {"GET /policies/shadow": a.page(a.SHADOW)}),
+    "policy impact-cancel": (
+        ["imp_1"],
+        {"POST /policies/impact/imp_1/cancel": a.impact_run(state="cancelled")},
+    ),
     "decision list": ([], {"GET /decisions": a.page(a.RECORD)}),
     "decision show": (["dec_1"], {"GET /decisions/dec_1": a.RECORD}),
     "decision replay": ([], {"POST /decisions/replay": a.REPLAY}),
@@ -296,6 +304,7 @@ def test_request_bodies_are_what_the_api_takes(
         "template withdraw": s.TemplateApprovalIn,
         "token create": s.TokenIn,
         "policy apply": s.BundleIn,
+        "policy impact": ImpactIn,
         "decision replay": s.ReplayIn,
         "governance open": s.ReviewOpenIn,
         "governance hold": s.ReviewHeldIn,

@@ -14,6 +14,7 @@ NOUNS: Final = (
     "audit",
     "decisions",
     "governance",
+    "impact",
     "overview",
     "people",
     "policies",
@@ -24,7 +25,7 @@ NOUNS: Final = (
 FACES: Final = ("api", "cli", "portal")
 # Nouns that a face does not have under their own name. This list may only get shorter.
 ABSENT: Final = {
-    "portal": {"people", "roles", "templates"},
+    "portal": {"impact", "people", "roles", "templates"},
     "api": set(),
     "cli": set(),
 }

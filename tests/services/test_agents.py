@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from charter.core.kernel.errors import CharterError, ForbiddenError, UnauthenticatedError
-from charter.services import agents, decisions, identity, overview, people, roles, workspace_use
+from charter.services import agents, identity, overview, people, replay, roles, workspace_use
 from charter.services import workspaces as ws
 from charter.services.workspaces import WorkspaceRequest
 from tests.spec import spec
@@ -136,6 +136,6 @@ def test_every_decision_comes_out_the_same_again(world: World) -> None:
     for _ in range(2):
         with pytest.raises(ForbiddenError):
             ws.create(world.rt, world.caller("otto"), box(team="payments"))
-    found = decisions.replay(world.rt, world.admin, 10_000)
+    found = replay.replay(world.rt, world.admin, 10_000)
     assert found["replayed"] > 10
     assert found["differences"] == 0, found["differing"]

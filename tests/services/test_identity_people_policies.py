@@ -14,7 +14,7 @@ from charter.core.kernel.errors import (
     UnavailableError,
 )
 from charter.core.policy.bundle import Bundle
-from charter.services import decisions, identity, people, policies, roles, workspaces
+from charter.services import decisions, identity, people, policies, replay, roles, workspaces
 from charter.services.policy_point import PolicyPoint
 from charter.services.workspaces import WorkspaceRequest
 from charter.store import tables as t
@@ -115,7 +115,7 @@ def test_a_good_bundle_takes_over_and_a_broken_one_does_not(world: World) -> Non
     second = policies.apply(world.rt, world.admin, more, "A note.")["digest"]
     assert second != first
     workspaces.create(world.rt, world.caller("dana"), WorkspaceRequest("two", "python"))
-    found = decisions.replay(world.rt, world.admin, 10_000)
+    found = replay.replay(world.rt, world.admin, 10_000)
     assert found["differences"] == 0
     page = policies.bundles(world.rt, world.admin, limit=1)
     rest = policies.bundles(world.rt, world.admin, cursor=page["next"])

@@ -7,6 +7,7 @@ from fastapi import APIRouter
 from charter.api import schemas as s
 from charter.api.deps import PROBLEMS, CallerDep, Cursor, Filter, Limit, RuntimeDep
 from charter.services import decisions, explain
+from charter.services import replay as replays
 
 router = APIRouter(tags=["decisions"], responses=PROBLEMS)
 
@@ -55,4 +56,6 @@ def explanation(rt: RuntimeDep, caller: CallerDep, decision: s.Reference) -> s.E
 @router.post("/decisions/replay")
 def replay(rt: RuntimeDep, caller: CallerDep, body: s.ReplayIn) -> s.ReplayOut:
     """Compute stored decisions again and compare; a difference is worth an incident."""
-    return s.ReplayOut(**decisions.replay(rt, caller, body.limit))
+    return s.ReplayOut(
+        **replays.replay(rt, caller, body.limit, cursor=body.cursor, processes=body.processes)
+    )

@@ -258,18 +258,24 @@ class ExplanationOut(BaseModel):
 
 
 class ReplayIn(In):
-    """Which decisions to compute again: the newest `limit`."""
+    """Which decisions to compute again: the newest `limit`, older than `cursor` if it is given."""
 
-    limit: Annotated[int, Field(ge=1, le=100_000)] = 10_000
+    limit: Annotated[int, Field(ge=1, le=1_000_000)] = 10_000
+    cursor: Reference | None = None
+    processes: Annotated[int, Field(ge=1, le=16)] | None = None
 
 
 class ReplayOut(BaseModel):
-    """What a replay found; `differences` lists at most 50 decision ids."""
+    """What a replay found; `differing` lists at most 50 of them.
+
+    One call works for some seconds; `next` is the cursor for the rest, absent when all were done.
+    """
 
     replayed: int
     differences: int
     differing: list[dict[str, str]]
     seconds: float
+    next: str | None = None
 
 
 # --- identity -----------------------------------------------------------------------------

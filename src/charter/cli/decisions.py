@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import typer
 
 from charter.cli.arguments import one_of
+from charter.cli.client import Client
 from charter.cli.command import All, Call, Limit, command, noun
 from charter.cli.errors import ExitCode
 from charter.cli.show import decision, effect_cell, table
 from charter.cli.text import coloured, one_line, pairs, say, when
+from charter.cli.waiting import Progress
 from charter.core.kernel.decision import Effect
+
+_MOST_SHOWN: Final = 50  # of the decisions that differ
 
 app = noun("Stored decisions, and replays.")
 
@@ -107,26 +111,27 @@ def show(
 @command(
     app,
     "replay",
-    examples=["charter decisions replay", "charter decision replay --limit 100000 --json"],
+    examples=[
+        "charter decisions replay",
+        "charter decision replay --limit 100000 --processes 2 --json",
+    ],
 )
 def replay(
     call: Call,
     limit: Annotated[
-        int, typer.Option("--limit", "-n", min=1, max=100_000, help="How many, newest first.")
+        int, typer.Option("--limit", "-n", min=1, max=1_000_000, help="How many, newest first.")
     ] = 10_000,
+    processes: Annotated[
+        int | None,
+        typer.Option("--processes", min=1, max=16, help="On how many cores; else on all."),
+    ] = None,
 ) -> None:
     """Compute stored decisions again and compare; 1 if any comes out differently.
 
     Each is decided under the bundle that decided it, so a difference means that something is not
     what it was.
     """
-    found = call.client.post(
-        # 2,000 a second are to be expected; a tenth of that is still waited for.
-        "decisions",
-        "replay",
-        body={"limit": limit},
-        timeout_seconds=60 + limit / 200,
-    ).body
+    found = _replayed(call.client, limit, processes)
     differences = int(found["differences"])
 
     def text() -> None:
@@ -143,3 +148,26 @@ def replay(
     call.answer(found, text)
     if differences:
         raise typer.Exit(ExitCode.REFUSED)
+
+
+def _replayed(client: Client, limit: int, processes: int | None) -> dict[str, Any]:
+    """The sum of as many calls as it takes: each does the work of some seconds."""
+    total: dict[str, Any] = {"replayed": 0, "differences": 0, "differing": [], "seconds": 0.0}
+    cursor = None
+    progress = Progress("replay")
+    try:
+        while True:
+            body: dict[str, Any] = {"limit": limit - total["replayed"]}
+            body |= {} if cursor is None else {"cursor": cursor}
+            body |= {} if processes is None else {"processes": processes}
+            found = client.post("decisions", "replay", body=body, timeout_seconds=120).body
+            for name in ("replayed", "differences", "seconds"):
+                total[name] += found[name]
+            total["differing"] = (total["differing"] + found["differing"])[:_MOST_SHOWN]
+            cursor = found.get("next")
+            if cursor is None or total["replayed"] >= limit:
+                return total
+            rate = total["replayed"] / max(total["seconds"], 0.001)
+            progress.show(f"{total['replayed']} of at most {limit}, {rate:.0f}/s", total["seconds"])
+    finally:
+        progress.clear()

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from charter.cli import impact
 from charter.cli.arguments import one_of
 from charter.cli.command import All, Call, Limit, command, noun
 from charter.cli.errors import ExitCode
@@ -265,3 +266,6 @@ def check_load(call: Call, folder: Folder) -> None:
         say(f"{len(described)} rules in {len(bundle.files)} files: {good}.", bundle.digest)
 
     call.answer(document, text)
+
+
+impact.register(app)

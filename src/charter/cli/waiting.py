@@ -46,7 +46,7 @@ def _wait(
     name = one_line(workspace["name"])
     started = time.monotonic()
     pause = _FIRST_PAUSE_SECONDS
-    progress = _Progress(name)
+    progress = Progress(name)
     try:
         while True:
             seen = look()
@@ -83,7 +83,7 @@ def _wait(
         progress.clear()
 
 
-class _Progress:
+class Progress:
     """One line on a terminal's standard error that is written over and finally removed."""
 
     def __init__(self, name: str) -> None:

@@ -7,8 +7,9 @@ import signal
 from types import FrameType
 from typing import Final
 
-from charter.controllers import drift, expiry, lifecycle, outbox, reviews, sealing
+from charter.controllers import drift, expiry, lifecycle, outbox, policy_impact, reviews, sealing
 from charter.controllers.loop import Controller, Loop, forget_old_replicas
+from charter.controllers.policy_shadow import ShadowStep
 from charter.core.kernel.errors import UnavailableError
 from charter.services.runtime import Runtime
 from charter.settings import Settings
@@ -17,6 +18,7 @@ from charter.wiring import runtime
 _EXECUTORS: Final = 4  # effects wait for sandboxes, not for the processor
 _DRIFT_SECONDS: Final = 10.0  # how long a sandbox that died by itself may stay unnoticed
 _REVIEW_SECONDS: Final = 60.0  # a calendar of days; how old a count may be
+_SHADOW_SECONDS: Final = 5.0  # a staged candidate answers a little later than the live policy
 _SEAL_SECONDS: Final = 0.5  # how long an event may wait for its seal
 
 
@@ -27,6 +29,8 @@ def controllers() -> list[Controller]:
         Controller("lifecycle", lifecycle.step),
         Controller("expiry", expiry.step),
         Controller("sealing", sealing.step, every_seconds=_SEAL_SECONDS),
+        Controller("policy-impact", policy_impact.step),
+        Controller("policy-shadow", ShadowStep(), every_seconds=_SHADOW_SECONDS),
         Controller("drift", drift.step, every_seconds=_DRIFT_SECONDS),
         Controller("reviews", reviews.step, every_seconds=_REVIEW_SECONDS),
         Controller("rule-usage", reviews.count, every_seconds=_REVIEW_SECONDS),

@@ -1,4 +1,4 @@
-"""Ask the decision point, store the answer with its facts, and compute stored answers again.
+"""Ask the decision point, store the answer with its facts, and show stored answers.
 
 Every service that changes something asks here first, in its own transaction. The answer and all it
 was made from are stored whether it was yes or no: a refusal is evidence too.
@@ -25,7 +25,6 @@ from charter.core.audit.event import ActorRef, AuditEvent, Outcome
 from charter.core.kernel.canonical import canonical_json, digest
 from charter.core.kernel.decision import Decision, Effect
 from charter.core.kernel.errors import ForbiddenError, NotFoundError
-from charter.core.policy.bundle import Bundle
 from charter.core.policy.decide import GrantView, resource_digest
 from charter.core.policy.judge import grant_json, judge, quota_json
 from charter.core.policy.result import PolicyFailure, parse_outcome
@@ -33,14 +32,13 @@ from charter.core.resources.amounts import Amount
 from charter.core.resources.quotas import QuotaLine
 from charter.services import paging
 from charter.services.documents import decision_document
-from charter.services.policy_point import ActivePolicy, compile_engine
+from charter.services.policy_point import ActivePolicy
 from charter.services.runtime import Caller, Runtime
 from charter.store import tables as t
 from charter.store.unit_of_work import Row, Tx
 
 KNOWN_OBLIGATIONS: Final[frozenset[str]] = frozenset()  # what this enforcement point can carry out
 _MICROSECONDS: Final = 1_000_000
-_MOST_DIFFERENCES: Final = 50  # enough to see a pattern; the count says how many there are
 _NOT_VISIBLE: Final = "invariant/not-visible"
 
 
@@ -217,7 +215,7 @@ def refuse_unless_allowed(answer: Answer) -> None:
     )
 
 
-# --- reading and replaying ------------------------------------------------------------------
+# --- reading ------------------------------------------------------------------
 def _summary(row: Row) -> dict[str, Any]:
     return {
         **{
@@ -288,53 +286,3 @@ def visible(tx: Tx, caller: Caller, decision_id: str) -> Row:
             fix="charter decision list shows those that you may see.",
         )
     return row
-
-
-def replay(rt: Runtime, caller: Caller, limit: int) -> dict[str, Any]:
-    """Compute the newest `limit` decisions again and compare them with what was stored.
-
-    Each is made under the bundle that made it. A difference means that facts, bundle, engine or
-    core are not what they were, and is worth an incident.
-    """
-    with rt.database.reading() as tx:
-        if not reach_set(caller.subject, Permission.DECISION_VIEW, tx.now).everything:
-            raise ForbiddenError(
-                "Replaying takes the right to see every decision.",
-                fix="Ask a security admin or a platform admin.",
-                code="denied",
-            )
-    started = time.perf_counter()
-    replayed = 0
-    differing: list[dict[str, str]] = []
-    count = 0
-    engines: dict[str, ActivePolicy] = {}
-    try:
-        with rt.database.reading() as tx:
-            query = sa.select(t.decisions).order_by(t.decisions.c.id.desc()).limit(limit)
-            # In pieces: all facts of a long history would not fit in memory.
-            for row in tx.conn.execute(query.execution_options(yield_per=500)).mappings():
-                policy = engines.get(row["bundle_digest"])
-                if policy is None:
-                    policy = engines[row["bundle_digest"]] = _stored_policy(
-                        tx, row["bundle_digest"]
-                    )
-                again = canonical_json(evaluate(policy, json.loads(row["facts"])).as_json())
-                replayed += 1
-                if again != row["result"]:
-                    count += 1
-                    if len(differing) < _MOST_DIFFERENCES:
-                        differing.append({"id": row["id"], "stored": row["effect"], "now": again})
-    finally:
-        for policy in engines.values():
-            policy.engine.close()
-    return {
-        "replayed": replayed,
-        "differences": count,
-        "differing": differing,
-        "seconds": time.perf_counter() - started,
-    }
-
-
-def _stored_policy(tx: Tx, bundle_digest: str) -> ActivePolicy:
-    row = tx.one(sa.select(t.bundles.c.files).where(t.bundles.c.digest == bundle_digest))
-    return compile_engine(Bundle({} if row is None else row["files"]))

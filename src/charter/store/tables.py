@@ -516,3 +516,73 @@ audit_checkpoints = sa.Table(
     _text("note"),
     _at("at"),
 )
+
+# --- impact -----------------------------------------------------------------------------------
+tried_bundles = sa.Table(
+    "tried_bundles",  # candidates that may never be put in force; `bundles` holds those that may
+    metadata,
+    sa.Column("digest", sa.Text, primary_key=True),
+    sa.Column("files", JSONB, nullable=False),
+    _at("created_at"),
+)
+impact_runs = sa.Table(
+    "impact_runs",
+    metadata,
+    _id(),
+    _text("change_id", null=True),
+    _text("digest"),
+    _text("base_digest"),
+    _text("requested_by"),
+    _at("since"),
+    _at("until"),
+    _text("state"),  # queued, running, done, failed, cancelled
+    _text("phase"),  # counting, workspaces, decisions
+    _at("cursor_at", null=True),
+    _text("cursor_id", null=True),
+    _int("total", 0),
+    _int("done", 0),
+    _int("busy_ms", 0),
+    sa.Column("report", JSONB, nullable=False),
+    _text("error", null=True),
+    _at("created_at"),
+    _at("started_at", null=True),
+    _at("finished_at", null=True),
+    _at("claimed_until", null=True),
+    sa.Index(
+        "ix_impact_runs_open",
+        "created_at",
+        postgresql_where=sa.text("state IN ('queued', 'running')"),
+    ),
+    sa.Index(None, "change_id"),
+)
+shadow_runs = sa.Table(
+    "shadow_runs",
+    metadata,
+    _id(),
+    _text("change_id", null=True),
+    _text("digest"),
+    _text("state"),  # active, failed, ended
+    _at("cursor_at"),
+    _text("cursor_id"),
+    _int("seen", 0),
+    _int("differing", 0),
+    _int("failed", 0),
+    sa.Column("report", JSONB, nullable=False),
+    _text("error", null=True),
+    _at("started_at"),
+    _at("ended_at", null=True),
+    _at("claimed_until", null=True),
+    sa.Index("ix_shadow_runs_active", "id", postgresql_where=sa.text("state = 'active'")),
+    sa.Index(None, "change_id"),
+)
+shadow_differences = sa.Table(
+    "shadow_differences",
+    metadata,
+    sa.Column("run_id", sa.Text, sa.ForeignKey("shadow_runs.id"), primary_key=True),
+    sa.Column("decision_id", sa.Text, sa.ForeignKey("decisions.id"), primary_key=True),
+    _at("at"),
+    _text("before"),
+    _text("after"),
+    sa.Column("rules", ARRAY(sa.Text), nullable=False),
+    _text("result"),
+)

@@ -29,10 +29,12 @@ from typing import Any, Final, Self, TypeVar
 from charter.adapters.rego import library
 from charter.adapters.rego.assemble import ENTRYPOINT, SOURCES_FILE, Assembly, assemble
 from charter.adapters.rego.index import Key, RuleIndex, key_of, ready
+from charter.adapters.rego.relevant import RelevantPaths
 from charter.adapters.rego.syntax import (
     NONDETERMINISTIC,
     Module,
     PolicyRefusedError,
+    Rule,
     add,
     explain_error,
     guarded,
@@ -147,9 +149,7 @@ class RegorusEngine:
         key = key_of(document) if isinstance(document, Mapping) else None
         if key is None or not self._index.foreseen(key):
             return self._whole
-        left_out = self._left_out.get(key)
-        if left_out is None:
-            left_out = self._left_out[key] = self._ask_guards(key)
+        left_out = self._left_out_for(key)
         if not left_out:
             return self._whole
         engine = self._partial.get(left_out)
@@ -161,6 +161,11 @@ class RegorusEngine:
         else:
             self._partial.move_to_end(left_out)
         return engine
+
+    def _left_out_for(self, key: Key) -> frozenset[int]:
+        if key not in self._left_out:
+            self._left_out[key] = self._ask_guards(key)
+        return self._left_out[key]
 
     def _ask_guards(self, key: Key) -> frozenset[int]:
         if self._asking is None:
@@ -174,6 +179,17 @@ class RegorusEngine:
         self._whole = build(self._assembly)
         self._asking = None
         self._partial.clear()
+
+    @cached_property
+    def relevant(self) -> RelevantPaths:
+        """Which facts the bundle looks at."""
+        return RelevantPaths(self._assembly, self._speaking_for)
+
+    def _speaking_for(self, key: Key) -> tuple[Rule, ...]:
+        """The rules that can speak for documents with this key."""
+        if not self._index.foreseen(key):
+            return self._assembly.speaking
+        return self._index.speaking(self._left_out_for(key))
 
     def ask(self, document: Mapping[str, object]) -> PolicyOutcome | PolicyFailure:
         """What the rules say about `document`."""

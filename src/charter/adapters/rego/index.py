@@ -141,6 +141,11 @@ class RuleIndex:
         holds = set(found.get("holds", ()))
         return frozenset(range(len(self._guards))) - holds
 
+    def speaking(self, left_out: frozenset[int]) -> tuple[Rule, ...]:
+        """The rules that can speak when these guards do not hold."""
+        without = {id(self._guards[number].rule) for number in left_out}
+        return tuple(rule for rule in self._assembly.speaking if id(rule) not in without)
+
     def remaining(self, left_out: frozenset[int]) -> tuple[list[Module], str]:
         """The modules without the rules that were left out, and the list of those that speak.
 
@@ -155,7 +160,7 @@ class RuleIndex:
                 settled[id(guard.rule)] = guard.statements
         program = self._assembly.program
         modules = [ready(program, m, without, settled) for m in self._assembly.modules]
-        rest = tuple(rule for rule in self._assembly.speaking if id(rule) not in without)
+        rest = self.speaking(left_out)
         return modules, sources_of(rest, evaluated=len(self._assembly.speaking))
 
 

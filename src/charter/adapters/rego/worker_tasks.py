@@ -75,6 +75,11 @@ def trace(state: State, document_json: str) -> Any:
     return state.tracer.trace(document_json)
 
 
+def reads(state: State, request: tuple[str, str]) -> Any:
+    """The input paths that the loaded bundle looks at for an action and a kind of subject."""
+    return sorted(state.loaded().relevant.of(*request))
+
+
 def test(_state: State, files: Mapping[str, str]) -> Any:
     """The tests of a bundle."""
     report = run_tests(Bundle(files))
@@ -89,5 +94,6 @@ TASKS: Final[Mapping[str, Callable[[State, Any], Any]]] = {
     "load": load,
     "evaluate": evaluate,
     "trace": trace,
+    "reads": reads,
     "test": test,
 }

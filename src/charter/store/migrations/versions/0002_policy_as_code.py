@@ -69,12 +69,119 @@ def _governance() -> None:
     )
 
 
+def _impact() -> None:
+    """Impact analyses and shadows."""
+    op.create_table(
+        "impact_runs",
+        sa.Column("id", sa.Text(), nullable=False),
+        sa.Column("change_id", sa.Text(), nullable=True),
+        sa.Column("digest", sa.Text(), nullable=False),
+        sa.Column("base_digest", sa.Text(), nullable=False),
+        sa.Column("requested_by", sa.Text(), nullable=False),
+        sa.Column("since", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("until", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("state", sa.Text(), nullable=False),
+        sa.Column("phase", sa.Text(), nullable=False),
+        sa.Column("cursor_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("cursor_id", sa.Text(), nullable=True),
+        sa.Column("total", sa.BigInteger(), server_default="0", nullable=False),
+        sa.Column("done", sa.BigInteger(), server_default="0", nullable=False),
+        sa.Column("busy_ms", sa.BigInteger(), server_default="0", nullable=False),
+        sa.Column("report", postgresql.JSONB(), nullable=False),
+        sa.Column("error", sa.Text(), nullable=True),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("started_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("finished_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("claimed_until", sa.DateTime(timezone=True), nullable=True),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_impact_runs")),
+    )
+    op.create_index(op.f("ix_impact_runs_change_id"), "impact_runs", ["change_id"], unique=False)
+    op.create_index(
+        "ix_impact_runs_open",
+        "impact_runs",
+        ["created_at"],
+        unique=False,
+        postgresql_where=sa.text("state IN ('queued', 'running')"),
+    )
+    op.create_table(
+        "shadow_runs",
+        sa.Column("id", sa.Text(), nullable=False),
+        sa.Column("change_id", sa.Text(), nullable=True),
+        sa.Column("digest", sa.Text(), nullable=False),
+        sa.Column("state", sa.Text(), nullable=False),
+        sa.Column("cursor_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("cursor_id", sa.Text(), nullable=False),
+        sa.Column("seen", sa.BigInteger(), server_default="0", nullable=False),
+        sa.Column("differing", sa.BigInteger(), server_default="0", nullable=False),
+        sa.Column("failed", sa.BigInteger(), server_default="0", nullable=False),
+        sa.Column("report", postgresql.JSONB(), nullable=False),
+        sa.Column("error", sa.Text(), nullable=True),
+        sa.Column("started_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("ended_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("claimed_until", sa.DateTime(timezone=True), nullable=True),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_shadow_runs")),
+    )
+    op.create_index(
+        "ix_shadow_runs_active",
+        "shadow_runs",
+        ["id"],
+        unique=False,
+        postgresql_where=sa.text("state = 'active'"),
+    )
+    op.create_index(op.f("ix_shadow_runs_change_id"), "shadow_runs", ["change_id"], unique=False)
+    op.create_table(
+        "tried_bundles",
+        sa.Column("digest", sa.Text(), nullable=False),
+        sa.Column("files", postgresql.JSONB(), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.PrimaryKeyConstraint("digest", name=op.f("pk_tried_bundles")),
+    )
+    op.create_table(
+        "shadow_differences",
+        sa.Column("run_id", sa.Text(), nullable=False),
+        sa.Column("decision_id", sa.Text(), nullable=False),
+        sa.Column("at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("before", sa.Text(), nullable=False),
+        sa.Column("after", sa.Text(), nullable=False),
+        sa.Column("rules", postgresql.ARRAY(sa.Text()), nullable=False),
+        sa.Column("result", sa.Text(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["decision_id"], ["decisions.id"], name=op.f("fk_shadow_differences_decision_id")
+        ),
+        sa.ForeignKeyConstraint(
+            ["run_id"], ["shadow_runs.id"], name=op.f("fk_shadow_differences_run_id")
+        ),
+        sa.PrimaryKeyConstraint("run_id", "decision_id", name=op.f("pk_shadow_differences")),
+    )
+
+
+def _no_impact() -> None:
+    op.drop_table("shadow_differences")
+    op.drop_table("tried_bundles")
+    op.drop_index(op.f("ix_shadow_runs_change_id"), table_name="shadow_runs")
+    op.drop_index(
+        "ix_shadow_runs_active",
+        table_name="shadow_runs",
+        postgresql_where=sa.text("state = 'active'"),
+    )
+    op.drop_table("shadow_runs")
+    op.drop_index(
+        "ix_impact_runs_open",
+        table_name="impact_runs",
+        postgresql_where=sa.text("state IN ('queued', 'running')"),
+    )
+    op.drop_index(op.f("ix_impact_runs_change_id"), table_name="impact_runs")
+    op.drop_table("impact_runs")
+
+
 def upgrade() -> None:
     """Each block belongs to one noun."""
+    _impact()
     _governance()
 
 
 def downgrade() -> None:
     """The other way round."""
+    _no_impact()
     for table in ("rule_usage_position", "rule_usage", "governance_reviews"):
         op.drop_table(table)
