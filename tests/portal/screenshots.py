@@ -49,6 +49,7 @@ def pages(instance: Instance, ids: dict[str, str]) -> dict[str, tuple[str, str]]
         "review": ("sam", f"/policies/reviews/{ids['review']}"),
         "review-closed": ("sam", f"/policies/reviews/{ids['review-closed']}"),
         "review-new": ("sam", "/policies/reviews/new"),
+        "decision-explained": ("dana", f"/decisions/{asking}/explanation"),
         "audit": ("sam", "/audit"),
         "audit-forbidden": ("dana", "/audit"),
         "missing": ("dana", "/workspaces/none-of-that-name"),

@@ -6,7 +6,7 @@ from fastapi import APIRouter, Depends
 from starlette.responses import Response
 
 from charter.portal.visit import PortalRoute, Signed, visit_of
-from charter.services import decisions
+from charter.services import decisions, explain
 
 router = APIRouter(route_class=PortalRoute, dependencies=[Depends(visit_of)])
 
@@ -32,5 +32,15 @@ def show_decisions(visit: Signed) -> Response:
 
 @router.get("/decisions/{decision_id}")
 def show_decision(visit: Signed, decision_id: str) -> Response:
-    """One decision with its facts."""
+    """One decision with its facts; htmx then asks for its explanation, which takes longer."""
     return visit.page("decision.html", {"d": decisions.get(visit.rt, visit.caller, decision_id)})
+
+
+@router.get("/decisions/{decision_id}/explanation")
+def show_explanation(visit: Signed, decision_id: str) -> Response:
+    """Why it came out so: rule by rule with values, near misses, and a way around."""
+    return visit.page(
+        "explanation.html",
+        {"e": explain.explain(visit.rt, visit.caller, decision_id)},
+        block="explanation",
+    )

@@ -6,6 +6,7 @@ behind the services. A browser sends every field as text and an empty one as emp
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from datetime import date
 from typing import Annotated, Any, Final, Literal, TypeVar
@@ -176,3 +177,50 @@ def read(form: type[Form], fields: Mapping[str, str]) -> Form:
             f"{name.capitalize()} {_MESSAGES.get(first['type'], 'is not valid')}.",
             fix="Correct the field and send the form again.",
         ) from None
+
+
+# --- suggestions ------------------------------------------------------------------------------
+_SUGGESTED_SAME: Final = frozenset({"size", "template", "network", "vcpu", "gpu"})
+_SUGGESTED_IN_GIB: Final = {"memory_mib": "memory_gib", "disk_mib": "disk_gib"}
+_SUGGESTED_FIELDS: Final = _SUGGESTED_SAME | {*_SUGGESTED_IN_GIB.values(), "team", "project"}
+_SUGGESTED_LONGEST: Final = 2_000
+
+
+def suggested_fields(proposal: Mapping[str, Any]) -> str | None:
+    """The form's fields that make the proposal; None where the form cannot say all of it."""
+    fields: dict[str, str] = {}
+    for change in proposal["changes"]:
+        name, value = change["field"], change["to"]
+        kind, _, place = str(value).partition(" ")
+        if name in _SUGGESTED_SAME:
+            fields[name] = str(value)
+        elif name in _SUGGESTED_IN_GIB and value % MIB_PER_GIB == 0:
+            fields[_SUGGESTED_IN_GIB[name]] = str(value // MIB_PER_GIB)
+        elif name == "place" and kind in {"team", "project"}:
+            fields |= {"team": "", "project": "", kind: place}
+        else:
+            return None
+    return json.dumps(fields)
+
+
+def with_suggestion(form: Mapping[str, str]) -> dict[str, str]:
+    """The form with the suggestion that it carries, if it carries one that can be read.
+
+    The button beside a suggestion sends the form again with the suggestion's fields as one JSON
+    text, so that it works without scripts; what arrives is checked like everything that is typed.
+    """
+    changed = {name: value for name, value in form.items() if name != "apply"}
+    text = form.get("apply", "")
+    if not text or len(text) > _SUGGESTED_LONGEST:
+        return changed
+    try:
+        fields = json.loads(text)
+    except ValueError:
+        return changed
+    if isinstance(fields, dict):
+        changed |= {
+            name: value
+            for name, value in fields.items()
+            if name in _SUGGESTED_FIELDS and isinstance(value, str)
+        }
+    return changed

@@ -20,6 +20,7 @@ from markupsafe import Markup
 from charter import __version__
 from charter.core.kernel.units import show_mib, show_seconds
 from charter.portal import assets, charts, source
+from charter.services import suggestions
 
 # How a word of Charter's is shown: its tone (which mark and colour) and its text for people.
 _TONES: Final = {
@@ -134,6 +135,11 @@ _DIMENSIONS: Final = {
 }
 
 
+def in_field(value: object, field: str) -> str:
+    """A value of a request's field for people."""
+    return suggestions.show(field, value)
+
+
 def query(values: Mapping[str, object], **changes: object) -> str:
     """A query string of what is set in `values`, with `changes` put over it."""
     merged = {k: v for k, v in {**values, **changes}.items() if v not in (None, "")}
@@ -152,6 +158,8 @@ def _environment() -> jinja2.Environment:
     environment.filters |= {
         "amount": amount,
         "exactly": exactly,
+        "field": suggestions.field_word,
+        "in_field": in_field,
         "mib": show_mib,
         "pretty": pretty,
         "span": show_seconds,
@@ -167,6 +175,8 @@ def _environment() -> jinja2.Environment:
         "meter": charts.meter,
         "query": query,
         "stacked_bar": charts.stacked_bar,
+        "traced": source.traced,
+        "near_sides": source.near_sides,
         "version": __version__,
     }
     return environment

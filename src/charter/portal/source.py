@@ -7,13 +7,15 @@ character of the text.
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from markupsafe import Markup, escape
 
+_LONGEST_VALUE: Final = 160  # characters of a value beside the source
 _CONTEXT_LINES: Final = 6  # above and below a rule: its comment, and where it stands
 _TOKEN: Final = re.compile(
     r"""(?P<c>\#.*$)
@@ -73,3 +75,44 @@ def excerpt(text: str, first: int) -> tuple[Line, ...]:
     if not marked:
         return lines
     return lines[max(marked[0] - 1 - _CONTEXT_LINES, 0) : marked[-1] + _CONTEXT_LINES]
+
+
+@dataclass(frozen=True, slots=True)
+class TracedLine:
+    """A line of a traced rule.
+
+    `held` is None where no statement stands; `values` are names with what they were.
+    """
+
+    line: Line
+    held: bool | None
+    values: tuple[tuple[str, str], ...]
+
+
+def traced(text: str, first: int, statements: Sequence[Mapping[str, Any]]) -> list[TracedLine]:
+    """A rule's source, the values that each of its statements saw under its last line."""
+    found: list[TracedLine] = []
+    spans = [(s["line"], s["line"] + s["text"].count("\n"), s) for s in statements]
+    for number, line in enumerate(text.splitlines(), start=first):
+        held = next((s["held"] for start, end, s in spans if start <= number <= end), None)
+        seen = [value for _, end, s in spans if end == number for value in s["values"]]
+        found.append(
+            TracedLine(Line(number, coloured(line), marked=False), held, tuple(map(_seen, seen)))
+        )
+    return found
+
+
+def _seen(value: Mapping[str, Any]) -> tuple[str, str]:
+    """A value's name (the fact it stands for, where it is known) and the value as text."""
+    name = str(value["path"] or " ".join(value["text"].split()))
+    if value.get("undefined"):
+        return name, "no value"
+    shown = json.dumps(value["value"], ensure_ascii=False)
+    return name, shown if len(shown) <= _LONGEST_VALUE else shown[:_LONGEST_VALUE] + " …"
+
+
+def near_sides(near: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Both sides of a comparison by the facts they stand for; a constant says itself."""
+    paths = {v["text"]: v["path"] for s in near["statements"] for v in s["values"] if v["path"]}
+    sides = [(near[f"{side}_text"], str(near[side])) for side in ("left", "right")]
+    return [(paths.get(text, text), value) for text, value in sides if text != value]

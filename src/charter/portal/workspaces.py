@@ -59,6 +59,7 @@ def _new_page(
         "form": form,
         "preview": preview,
         "error": error,
+        "applicable": forms.suggested_fields,
     }
     if not visit.partial:
         offered = [
@@ -84,14 +85,18 @@ def new_workspace(visit: Signed) -> Response:
 
 @router.post("/workspaces/preview")
 def preview_workspace(visit: Signed) -> Response:
-    """What would be decided; nothing is stored. A name that is still missing is no obstacle."""
+    """What would be decided; nothing is stored. A name that is still missing is no obstacle.
+
+    With `apply`, the fields of a suggestion are put into the form first.
+    """
+    form = forms.with_suggestion(visit.form)
     try:
-        fields = {**visit.form, "name": visit.form.get("name", "").strip() or "unnamed"}
+        fields = {**form, "name": form.get("name", "").strip() or "unnamed"}
         asked = forms.read(forms.WorkspaceForm, fields).request()
         preview = workspace_preview.preview(visit.rt, visit.caller, asked)
     except CharterError as error:
-        return _new_page(visit, form=visit.form, error=error)
-    return _new_page(visit, form=visit.form, preview=preview)
+        return _new_page(visit, form=form, error=error)
+    return _new_page(visit, form=form, preview=preview)
 
 
 @router.post("/workspaces")

@@ -31,7 +31,7 @@ from charter.services.runtime import Runtime
 from charter.store import tables as t
 from charter.store.unit_of_work import Row, Tx
 
-_SECONDS: Final = 4.0
+_SECONDS: Final = 8.0
 _PREVIEW_SECONDS: Final = 1.5
 _PREVIEW_WAIT_SECONDS: Final = 0.5
 _MOST_PLACES: Final = 20
@@ -42,7 +42,7 @@ _WORDS: Final = {
     "gpu": "GPU",
     "egress_allowlist": "allowed destinations",
     "minutes": "minutes until the deadline",
-    "place": "team or project",
+    "place": "the place",
 }
 
 
@@ -213,10 +213,7 @@ def _sentence(proposal: Proposal, asking: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _change(change: Change) -> str:
-    field = change.field
-    word = _WORDS.get(field, field.replace("_", " "))
-    if field.startswith(LABEL):
-        word = f"the label {field.removeprefix(LABEL)}"
+    field, word = change.field, field_word(change.field)
     if change.after is None:
         return f"without {word}"
     if field == "justification":
@@ -225,6 +222,13 @@ def _change(change: Change) -> str:
     if change.before is None:
         return f"{word} {after}"
     return f"{word} {after} (asked for: {show(field, change.before)})"
+
+
+def field_word(field: str) -> str:
+    """A field of a request as people call it."""
+    if field.startswith(LABEL):
+        return f"label {field.removeprefix(LABEL)}"
+    return _WORDS.get(field, field.replace("_", " "))
 
 
 def show(field: str, value: object) -> str:

@@ -274,7 +274,7 @@ def test_a_place_of_another_class_is_never_proposed() -> None:
         facts(person_creates()), SETTINGS, Known(places=places), decide, most=400
     )
     assert [c.as_json() for p in found.proposals for c in p.changes] == [
-        {"field": "place", "from": None, "to": "internal"}
+        {"field": "place", "from": None, "to": "team internal"}
     ]
     moved = found.proposals[0].facts
     assert moved["resource"]["team_id"] == "team_2"

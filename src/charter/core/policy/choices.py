@@ -124,7 +124,8 @@ def options(facts: Facts, settings: Mapping[str, Any], known: Known) -> dict[str
 
 
 def _place_name(place: Mapping[str, Any]) -> str:
-    return str(place["project_name"] or place["team_name"])
+    project = place["project_name"]
+    return f"team {place['team_name']}" if project is None else f"project {project}"
 
 
 def _of_workspace(

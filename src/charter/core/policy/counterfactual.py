@@ -176,7 +176,27 @@ class _Goal:
 
     # -- one field ---------------------------------------------------------------------------
     def _try_singles(self) -> None:
-        self._try([option for listed_ in self._offered.values() for option in listed_])
+        """Every option; of a number only those on a side where something changes.
+
+        Numbers have many options, and most of them matter to no rule: first the least one is tried
+        and the next larger one, then the others on the side of one that made a difference.
+        """
+        first: list[Option] = []
+        rest: list[tuple[Option, list[Option]]] = []
+        for field, offered in self._offered.items():
+            if field not in _NUMBERS:
+                first += offered
+                continue
+            present = current(self._trial.facts, field)
+            less = sorted((o for o in offered if o.value < present), key=lambda o: o.value)
+            more = sorted((o for o in offered if o.value > present), key=lambda o: o.value)
+            for side in (less, more):
+                first += side[:1]
+                rest += [(side[0], side[1:])] if side else []
+        self._try(first)
+        for probe, others in rest:
+            if self._base - self._left[probe.field, key((probe,))][1]:
+                self._try(others)
         for field in sorted(_LISTS & self._offered.keys()):
             self._try(list(self._lists(field)))
 
