@@ -115,6 +115,8 @@ def _unknown(rest: list[str]) -> str | None:
     command: Any = root()
     if rest[0] == "controllers" and len(rest) > 1:  # the plural of the noun
         rest = ["controller", *rest[1:]]
+    if rest[0] == "explain" and len(rest) > 1 and not rest[1].startswith("-"):
+        rest = ["explain", "decision", *(word for word in rest[1:] if word != "decision")]
     while hasattr(command, "get_command"):
         if not rest:
             return "a group without a command"
