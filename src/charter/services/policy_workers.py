@@ -18,7 +18,7 @@ from charter.core.kernel.errors import UnavailableError
 from charter.core.policy.bundle import Bundle
 
 _MOST: Final = 2  # one for the bundle in force, one for those of the past
-_LIMITS: Final = WorkerLimits(memory_mib=1024, task_cpu_seconds=10, task_seconds=15.0)
+_LIMITS: Final = WorkerLimits(memory_mib=1024, task_cpu_seconds=10, task_seconds=30.0)
 
 
 class KeptWorkers:

@@ -32,8 +32,8 @@ from charter.store import tables as t
 from charter.store.unit_of_work import Row, Tx
 
 _SECONDS: Final = 8.0
-_PREVIEW_SECONDS: Final = 1.5
-_PREVIEW_WAIT_SECONDS: Final = 0.5
+_PREVIEW_SECONDS: Final = 3.0
+_PREVIEW_WAIT_SECONDS: Final = 1.0
 _MOST_PLACES: Final = 20
 _WORDS: Final = {
     "vcpu": "vCPU",
