@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from charter.store.embedded import temporary_postgres
 from charter.store.migrate import migrate
@@ -18,7 +18,7 @@ from tests.support import Clock, World, build_world
 
 os.environ.setdefault("RUST_BACKTRACE", "0")
 # A busy machine is no failed property: what must be fast is measured by benchmarks.
-settings.register_profile("charter", deadline=None)
+settings.register_profile("charter", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("charter")
 
 

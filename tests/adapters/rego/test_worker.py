@@ -7,8 +7,11 @@ import os
 import signal
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from charter.adapters.rego.engine import RegorusEngine
 from charter.adapters.rego.load import shipped_bundle
@@ -19,6 +22,8 @@ from charter.adapters.rego.worker import (
     WorkerFailedError,
     WorkerLimits,
 )
+from charter.adapters.rego.worker_tasks import read_facts
+from charter.core.kernel.canonical import canonical_json
 from charter.core.policy.bundle import Bundle
 from tests.policies.documents import person_creates
 from tests.spec import spec as proves
@@ -125,3 +130,20 @@ def test_a_worker_sees_nothing_of_the_environment(monkeypatch: pytest.MonkeyPatc
         worker.load(shipped_bundle())
         with open(f"/proc/{worker.pid}/environ", "rb") as file:  # noqa: PTH123
             assert b"hunter2" not in file.read()
+
+
+LETTERS = st.text('aé"\\{},:\n\u2028', max_size=6)
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from(["document", "subject", "quota", "a"]),
+        st.recursive(
+            st.none() | st.booleans() | st.integers() | LETTERS,
+            lambda inner: st.lists(inner) | st.dictionaries(LETTERS, inner),
+            max_leaves=10,
+        ),
+    ).map(lambda facts: {"document": {}, **facts})
+)
+def test_the_document_is_cut_out_of_canonical_facts_exactly(facts: dict[str, Any]) -> None:
+    assert read_facts(canonical_json(facts)) == (facts, canonical_json(facts["document"]))

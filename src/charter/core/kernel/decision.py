@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Final
 
 
 class Effect(StrEnum):
@@ -28,7 +29,10 @@ class Effect(StrEnum):
     @property
     def rank(self) -> int:
         """Strength: 0 for allow up to 3 for deny."""
-        return list(Effect).index(self)
+        return _RANKS[self]
+
+
+_RANKS: Final = {effect: rank for rank, effect in enumerate(Effect)}  # asked for very often
 
 
 class Mode(StrEnum):
