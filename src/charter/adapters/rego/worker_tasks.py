@@ -52,8 +52,8 @@ def read_facts(text: str) -> tuple[dict[str, Any], str]:
     """
     if text.startswith(_DOCUMENT_FIRST):
         document, end = _DECODER.raw_decode(text, len(_DOCUMENT_FIRST))
-        rest = json.loads("{" + text[end + 1 :])
-        if text[end] == "," and "document" not in rest:
+        rest = json.loads("{" + text[end + 1 :]) if text[end : end + 1] == "," else None
+        if rest is not None and "document" not in rest:
             return {"document": document, **rest}, text[len(_DOCUMENT_FIRST) : end]
     facts: dict[str, Any] = json.loads(text)
     return facts, canonical_json(facts["document"])
