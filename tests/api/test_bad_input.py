@@ -418,6 +418,13 @@ PEOPLE: dict[str, tuple[str, dict[str, object]]] = {
     "token name of lines": ("tokens", {"name": "a\nb"}),
     "replay of nothing": ("decisions/replay", {"limit": 0}),
     "replay of all": ("decisions/replay", {"limit": HUGE}),
+    "impact of nothing": ("policies/impact", {}),
+    "impact of two things": ("policies/impact", {"files": {}, "digest": "sha256:" + "0" * 64}),
+    "impact of no bundle": ("policies/impact", {"digest": "sha256:" + "0" * 64}),
+    "impact of a null character": ("policies/impact", {"files": {"a.rego": "package a\0"}}),
+    "impact of a path outside": ("policies/impact", {"files": {"../a.rego": "package a"}}),
+    "impact over no days": ("policies/impact", {"files": {}, "days": 0}),
+    "impact run of nobody": ("policies/impact/imp_0/cancel", {}),
     "approval of nothing": ("approvals/apr_0/approve", {}),
     "notice of nobody": ("notices/ntc_0/read", {}),
 }

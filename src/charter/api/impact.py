@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Annotated, Any
 
 from fastapi import APIRouter
-from pydantic import BaseModel, Field
+from pydantic import AfterValidator, BaseModel, Field
 
 from charter.api import schemas as s
 from charter.api.deps import PROBLEMS, CallerDep, Cursor, Filter, Limit, RuntimeDep
@@ -17,13 +17,21 @@ router = APIRouter(tags=["policies"], responses=PROBLEMS)
 _MOST_DAYS = 3650
 
 
+def _storable(text: str) -> str:
+    """Text that the database can keep: any but null characters and halves of characters."""
+    if "\0" in text or any("\ud800" <= character <= "\udfff" for character in text):
+        raise ValueError("holds a null character or half a character")
+    return text
+
+
+Path = Annotated[str, Field(max_length=200), AfterValidator(_storable)]
+Content = Annotated[str, Field(max_length=262_144), AfterValidator(_storable)]
+
+
 class ImpactIn(s.In):
     """A candidate: its files, or the digest of a kept bundle; against the last `days` days."""
 
-    files: (
-        dict[Annotated[str, Field(max_length=200)], Annotated[str, Field(max_length=262_144)]]
-        | None
-    ) = None
+    files: dict[Path, Content] | None = None
     digest: Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")] | None = None
     days: Annotated[int, Field(ge=1, le=_MOST_DAYS)] = impact.DEFAULT_DAYS
 
