@@ -134,3 +134,21 @@ def test_an_active_bundle_that_does_not_compile_makes_every_decision_a_refusal(
     with pytest.raises(UnavailableError) as refused, world.rt.database.reading() as tx:
         PolicyPoint().active(tx)
     assert (refused.value.status, refused.value.code) == (503, "policy-unavailable")
+
+
+@spec("PC-14")
+def test_a_project_has_an_environment_that_the_policy_knows(world: World) -> None:
+    def create(name: str, environment: str) -> dict[str, object]:
+        return people.create_project(
+            world.rt,
+            world.admin,
+            name=name,
+            team="payments",
+            data_class="internal",
+            environment=environment,
+        )
+
+    assert create("till", "staging")["environment"] == "staging"
+    with pytest.raises(InvalidInputError, match="There is no environment prod") as refusal:
+        create("vault", "prod")
+    assert "experimental" in str(refusal.value.fix)

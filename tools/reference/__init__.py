@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from tools.reference import api, audit_events, errors, settings, spec_coverage
+from tools.reference import api, audit_events, errors, policy_guide, settings, spec_coverage
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 PAGES: Final[dict[str, Callable[[Path], str]]] = {
@@ -21,6 +21,7 @@ PAGES: Final[dict[str, Callable[[Path], str]]] = {
     "docs/reference/errors.md": errors.page,
     "docs/reference/audit-events.md": audit_events.page,
     "docs/reference/spec-coverage.md": spec_coverage.page,
+    policy_guide.GUIDE: policy_guide.page,
 }
 
 

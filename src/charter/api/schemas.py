@@ -397,7 +397,7 @@ class ProjectIn(In):
     name: Slug
     team: Reference
     data_class: Literal["public", "internal", "confidential", "regulated"] = "internal"
-    environment: Literal["experimental", "development", "production"] = "development"
+    environment: Slug = "development"
 
 
 class ProjectOut(BaseModel):

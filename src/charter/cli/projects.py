@@ -44,7 +44,10 @@ def create(
         str, typer.Option("--data-class", help="public, internal, confidential or regulated.")
     ] = "internal",
     environment: Annotated[
-        str, typer.Option("--environment", help="experimental, development or production.")
+        str,
+        typer.Option(
+            "--environment", help="production, staging, test, development or experimental."
+        ),
     ] = "development",
 ) -> None:
     """Create a project; rules look at its class of data and its environment."""

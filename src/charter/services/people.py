@@ -292,9 +292,20 @@ def list_projects(
 def create_project(
     rt: Runtime, caller: Caller, *, name: str, team: str, data_class: str, environment: str
 ) -> dict[str, Any]:
-    """A new project of a team."""
+    """A new project of a team.
+
+    Raises `InvalidInputError` for an environment of which the policy data says nothing: its rules
+    would be as strict as nobody decided.
+    """
 
     def act(tx: Tx, answer: Answer) -> dict[str, Any]:
+        known = rt.policy.active(tx).data.enforcement.environments
+        if environment not in known:
+            raise InvalidInputError(
+                f"There is no environment {environment}.",
+                fix=f"Use one of {', '.join(sorted(known))}.",
+                code="environment-unknown",
+            )
         row = {
             "id": tx.new_id("project"),
             "name": name,

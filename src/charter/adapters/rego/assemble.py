@@ -119,16 +119,22 @@ def _catalogue(rules: tuple[Rule, ...], problems: list[str]) -> dict[str, dict[s
     return found
 
 
-def _data_problems(data: PolicyData, known: set[str]) -> list[str]:
+def _data_problems(data: PolicyData, known: set[str], warning: set[str]) -> list[str]:
     """Rule ids in data that no rule has: a misspelt one would silently switch nothing."""
     named = (
-        *(("data.enforcement.rules", rule) for rule in data.modes),
+        *data.enforcement.named(),
         *(("data.exemptions", exemption.rule) for exemption in data.exemptions),
         *(("data.approvals.rules", rule) for rule in data.approvals.rules),
     )
-    return [
+    problems = [
         f"{place} names {rule}, which no rule has." for place, rule in named if rule not in known
     ]
+    problems += [
+        f"{place} names {rule}, which never warns."
+        for place, rule in data.enforcement.named()
+        if place.endswith(".strict") and rule in known - warning
+    ]
+    return problems
 
 
 def _path(rule: Rule) -> str:
@@ -194,7 +200,8 @@ def assemble(bundle: Bundle, *, tests: bool = False) -> Assembly:
         data = PolicyData.from_documents(settings)
     except InvalidInputError as error:
         raise PolicyRefusedError([*problems, error.message]) from error
-    problems += _data_problems(data, set(catalogue))
+    warning = {rule.id for rule in speaking if rule.name == "warn"}
+    problems += _data_problems(data, set(catalogue), warning)
     if problems:
         raise PolicyRefusedError(problems)
     return Assembly(

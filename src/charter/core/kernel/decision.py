@@ -45,13 +45,27 @@ class Mode(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class SparedBy:
+    """The exemption that kept a rule from counting (Spec PC-7); `expires_at` as it was written."""
+
+    owner: str
+    reason: str
+    expires_at: str
+
+    def as_json(self) -> dict[str, object]:
+        """The stored and transmitted form."""
+        return {"owner": self.owner, "reason": self.reason, "expires_at": self.expires_at}
+
+
+@dataclass(frozen=True, slots=True)
 class Violation:
     """One rule that spoke.
 
     `rule` is its id (`invariant/…` for Python, `admission/…` for Rego), `fix` the next step for the
     requester. For an approval, `approvers` are the roles of which any holder may say yes and
     `requires` what the request must carry (`justification`). `grant_seconds` is how long a yes
-    lasts; None means that it covers this one request only.
+    lasts; None means that it covers this one request only. `exemption` stands in what is in the
+    shadow because somebody answers for it.
     """
 
     rule: str
@@ -66,9 +80,11 @@ class Violation:
     requires: tuple[str, ...] = ()
     grant_seconds: int | None = None
     source: str = ""
+    exemption: SparedBy | None = None
 
     def as_json(self) -> dict[str, object]:
-        """The stored and transmitted form."""
+        """The stored and transmitted form; without an exemption it has no entry for one."""
+        spared = {} if self.exemption is None else {"exemption": self.exemption.as_json()}
         return {
             "rule": self.rule,
             "effect": self.effect.value,
@@ -82,6 +98,7 @@ class Violation:
             "requires": list(self.requires),
             "grant_seconds": self.grant_seconds,
             "source": self.source,
+            **spared,
         }
 
 

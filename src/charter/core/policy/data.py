@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
-from charter.core.kernel.canonical import parse_rfc3339
+from charter.core.kernel.canonical import parse_rfc3339, rfc3339
 from charter.core.kernel.decision import Mode
 from charter.core.kernel.errors import InvalidInputError
 from charter.core.kubernetes.settings import KubernetesSettings, read_settings
@@ -25,6 +25,7 @@ from charter.core.lifecycle.transition import LifecycleLimits
 from charter.core.policy.pipeline_limits import PipelineLimits
 from charter.core.policy.reading import Reader
 from charter.core.policy.reviews import ReviewCadence, read_cadence
+from charter.core.policy.strictness import Enforcement, read_enforcement
 from charter.core.resources.amounts import Amount
 from charter.core.resources.sizes import Size
 
@@ -150,7 +151,7 @@ class PolicyData:
     credentials: CredentialLimits
     reviews: ReviewCadence
     approvals: ApprovalSettings
-    modes: Mapping[str, Mode]
+    enforcement: Enforcement
     exemptions: tuple[Exemption, ...]
     required_capabilities: Mapping[str, tuple[str, ...]]
     actions: frozenset[str]
@@ -180,7 +181,15 @@ class PolicyData:
 
     def mode_of(self, rule_id: str) -> Mode:
         """How far the rule is switched on; rules are enforced unless data says otherwise."""
-        return self.modes.get(rule_id, Mode.ENFORCE)
+        return self.enforcement.rules.get(rule_id, Mode.ENFORCE)
+
+    def expired_exemptions(self, now: datetime) -> list[str]:
+        """A sentence for each exemption that no longer counts at `now`: it should be taken out."""
+        return [
+            f"The exemption from {e.rule} of {e.owner} expired at {rfc3339(e.expires_at)}."
+            for e in self.exemptions
+            if e.expires_at <= now
+        ]
 
 
 def _read(root: Reader) -> PolicyData:
@@ -209,7 +218,7 @@ def _read(root: Reader) -> PolicyData:
             fallback=_approval(approvals.child("fallback")),
             rules={name: _approval(part) for name, part in approvals.child("rules").children()},
         ),
-        modes=_modes(root.child("enforcement")),
+        enforcement=read_enforcement(root.child("enforcement")),
         exemptions=tuple(_exemption(part) for part in root.child("exemptions").items("exemptions")),
         required_capabilities={
             name: root.child("providers").child("required_capabilities").texts(name)
@@ -327,14 +336,6 @@ def _approval(part: Reader) -> ApprovalRule:
         requires=part.texts("requires"),
         grant_seconds=part.whole_or_none("grant_seconds", minimum=1),
     )
-
-
-def _modes(part: Reader) -> dict[str, Mode]:
-    rules = part.child("rules")
-    return {
-        name: Mode(rules.text(name, choices=tuple(mode.value for mode in Mode)))
-        for name in rules.names()
-    }
 
 
 def _exemption(part: Reader) -> Exemption:

@@ -12,7 +12,7 @@ import json
 from dataclasses import dataclass
 from typing import Final
 
-from charter.core.kernel.decision import Effect, Mode, Obligation, Violation
+from charter.core.kernel.decision import Effect, Mode, Obligation, SparedBy, Violation
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +94,20 @@ def _violation(item: dict[str, object]) -> Violation:
         requires=_strings(item, "requires", where),
         grant_seconds=_whole(item, "grant_seconds", where, minimum=1),
         source=_string(item, "source", where, default=""),
+        exemption=_spared(item, where),
+    )
+
+
+def _spared(item: dict[str, object], where: str) -> SparedBy | None:
+    exemption = item.get("exemption")
+    if exemption is None:
+        return None
+    if not isinstance(exemption, dict):
+        raise _MalformedError(f"{where} has an exemption that is no object")
+    return SparedBy(
+        owner=_string(exemption, "owner", where),
+        reason=_string(exemption, "reason", where),
+        expires_at=_string(exemption, "expires_at", where),
     )
 
 

@@ -56,19 +56,36 @@ deny contains {
 }
 
 # METADATA
-# title: "Only humans and agents act"
+# title: "Only known kinds of subjects act"
 # custom:
 #   id: admission/unknown-subject-kind
 #   severity: critical
 #   controls: ["SOC2 CC6.1", "ISO27001 A.5.16"]
 #   owner: platform-team
-#   fix: "Ask as a human or as an agent."
+#   fix: "Ask as a human, as an agent or as a service account."
 deny contains {
 	"id": "admission/unknown-subject-kind",
-	"message": "Whoever is asking is neither a human nor an agent.",
+	"message": "Whoever is asking is neither a human nor an agent nor a service account.",
 } if {
 	not facts.subject_kind in {"human", "agent"}
 	not service_may_ask
+}
+
+# METADATA
+# title: "The environment is one of those that the policy knows"
+# custom:
+#   id: admission/environment-unknown
+#   severity: high
+#   controls: ["SOC2 CC8.1", "ISO27001 A.8.31"]
+#   owner: platform-team
+#   fix: "Use an environment of data/enforcement.json: production, staging, test, development, experimental."
+deny contains {
+	"id": "admission/environment-unknown",
+	"message": sprintf("The policy does not know the environment %v, so it cannot say how strict it is.", [environment]),
+} if {
+	environment := object.get(input, ["context", "environment"], null)
+	environment != null
+	not data.settings.enforcement.environments[environment]
 }
 
 # METADATA

@@ -4,6 +4,8 @@
 # metadata (data.catalogue), from the approval settings and from the mode in the enforcement data,
 # and the strongest effect wins: deny > require_approval > warn > allow. What rules in dry-run mode
 # and exempted rules say goes to "shadow" and changes nothing.
+#
+# How strict a rule is depends on the environment of the project: see docs/policy-guide.md.
 package charter
 
 import rego.v1
@@ -56,12 +58,12 @@ obligations contains s.said if {
 }
 
 # One violation in full. What the rule itself says goes before what its metadata says.
-spelled(effect, said) := {
+spelled(said_effect, said) := {
 	"id": said.id,
-	"effect": effect,
-	"mode": mode_of(said.id),
+	"effect": effect_here(said_effect, said.id, mode),
+	"mode": mode,
 	"message": object.get(said, "message", sprintf("%s applies.", [said.id])),
-	"severity": object.get(said, "severity", object.get(known, "severity", "medium")),
+	"severity": severity,
 	"fix": object.get(said, "fix", object.get(known, "fix", "Ask a platform admin about this rule.")),
 	"controls": object.get(said, "controls", object.get(known, "controls", [])),
 	"source": object.get(known, "source", ""),
@@ -71,7 +73,9 @@ spelled(effect, said) := {
 	"grant_seconds": object.get(said, "grant_seconds", object.get(approval, "grant_seconds", null)),
 } if {
 	known := object.get(data.catalogue.rules, said.id, {})
-	approval := approval_of(effect, said.id)
+	approval := approval_of(said_effect, said.id)
+	severity := object.get(said, "severity", object.get(known, "severity", "medium"))
+	mode := mode_of(said.id, said_effect, {severity, object.get(known, "severity", severity)})
 }
 
 approval_of("require_approval", id) := object.get(
@@ -81,19 +85,53 @@ approval_of("require_approval", id) := object.get(
 
 approval_of(effect, _) := {} if effect != "require_approval"
 
-mode_of(id) := object.get(data.settings.enforcement.rules, id, "enforce")
+# What the enforcement data says of the project's environment; nothing for one that it does not name.
+strictness := found if {
+	found := data.settings.enforcement.environments[input.context.environment]
+	is_object(found)
+} else := {}
+
+# The nearest word counts: of this environment about the rule, of everywhere about the rule, of this
+# environment about the severity. A rule of which nothing is said is enforced.
+mode_of(id, effect, severities) := mode if {
+	mode := strictness.rules[id]
+} else := mode if {
+	mode := data.settings.enforcement.rules[id]
+} else := mode if {
+	loosened(effect, severities)
+	some severity in severities
+	mode := strictness.severity[severity]
+} else := "enforce"
+
+# Severities loosen what people are told, never whom they must ask, nothing about agents, and nothing
+# critical: a rule that says less of itself than its metadata stays as strict as its metadata.
+loosened(effect, severities) if {
+	count(severities) == 1
+	not "critical" in severities
+	effect in {"deny", "warn"}
+	not data.charter.facts.agent_involved
+}
+
+# A warning that this environment does not accept is a refusal.
+effect_here("warn", id, "enforce") := "deny" if {
+	id in strictness.strict
+} else := "warn"
+
+effect_here("warn", _, mode) := "warn" if mode != "enforce"
+
+effect_here(effect, _, _) := effect if effect != "warn"
 
 # A rule in warn mode still speaks, and no longer stops anybody.
 enforced contains v if {
 	some v in heard
 	v.mode == "enforce"
-	not exempted(v.id)
+	not spared[v.id]
 }
 
 enforced contains object.union(v, {"effect": "warn"}) if {
 	some v in heard
 	v.mode == "warn"
-	not exempted(v.id)
+	not spared[v.id]
 }
 
 silent contains v if {
@@ -101,21 +139,26 @@ silent contains v if {
 	v.mode == "dry-run"
 }
 
-silent contains v if {
+silent contains object.union(v, {"exemption": spared[v.id]}) if {
 	some v in heard
 	v.mode in {"enforce", "warn"}
-	exempted(v.id)
+	spared[v.id]
 }
 
-# An exemption counts for its rule, in its whole scope, until it expires. Without a readable
-# context.now none counts.
-exempted(id) if {
-	some exemption in data.settings.exemptions.exemptions
-	exemption.rule == id
-	data.charter.facts.now_ns < data.charter.facts.moment(exemption.expires_at)
-	every name, value in exemption.scope {
-		in_scope(name, value)
-	}
+# The exemption that spares a rule which spoke; the longest where several do. An exemption counts for
+# its rule, in its whole scope, until it expires. Without a readable context.now none counts.
+spared[v.id] := {"owner": longest[1], "reason": longest[2], "expires_at": longest[0]} if {
+	some v in heard
+	found := [[exemption.expires_at, object.get(exemption, "owner", ""), object.get(exemption, "reason", "")] |
+		some exemption in data.settings.exemptions.exemptions
+		exemption.rule == v.id
+		data.charter.facts.now_ns < data.charter.facts.moment(exemption.expires_at)
+		every name, value in exemption.scope {
+			in_scope(name, value)
+		}
+	]
+	count(found) > 0
+	longest := max(found)
 }
 
 in_scope("_why", _) if true

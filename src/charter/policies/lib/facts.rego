@@ -24,6 +24,25 @@ human if subject_kind == "human"
 
 agent if subject_kind == "agent"
 
+# Images are judged when they are used, and with a workspace whose request names them.
+imaging if placing
+
+imaging if action == "image.use"
+
+# Images that can be read; a list with anything else in it is refused as a whole.
+images_given := object.get(input, ["context", "images"], [])
+
+images_readable if {
+	is_array(images_given)
+	every image in images_given {
+		is_object(image)
+		is_string(image.reference)
+		is_object(object.get(image, "scan", {}))
+	}
+}
+
+images := images_given if images_readable else := []
+
 # The workspace as it is asked for, in the admission-review part of the document.
 spec := input.request.object.spec
 
@@ -91,6 +110,9 @@ justified if {
 	is_string(reason)
 	trim_space(reason) != ""
 }
+
+# Seconds of a day.
+day := 86400
 
 now_ns := moment(input.context.now)
 
