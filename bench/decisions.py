@@ -1,9 +1,9 @@
 """How fast the shipped policies decide, in this process.
 
 Documents of all kinds (people and agents, allowed and refused, every group of actions) go through
-the engine and the strict reading of its answer, one at a time. With `CHARTER_OPA_URL` set, the
-same policies and documents also go through that OPA server's data API, in alternation, for the
-ratio.
+the engine and the strict reading of its answer, one at a time. Where there is a real OPA (built by
+`./dev peers opa`, or at `CHARTER_OPA_URL`), the same policies and documents also go through its
+data API over a kept-alive connection, in alternation, for the ratio.
 """
 
 from __future__ import annotations
@@ -14,20 +14,22 @@ import os
 import statistics
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-from urllib.request import Request, urlopen
 
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from charter.adapters.rego.assemble import assemble, sources_module
+from charter.adapters.opa.client import OpaClient
+from charter.adapters.opa.engine import OpaEngine
 from charter.adapters.rego.describe import describe_rules
 from charter.adapters.rego.engine import RegorusEngine
 from charter.adapters.rego.load import shipped_bundle
 from charter.core.kernel.canonical import canonical_json
 from charter.core.policy.result import PolicyOutcome, parse_outcome
+from tests.peers import opa_program, running_opa
 from tests.policies.documents import BASES, base, merged, spec
 
 NAMES = (
@@ -62,25 +64,27 @@ def _percentile(values: list[float], share: float) -> float:
     return sorted(values)[min(int(len(values) * share), len(values) - 1)]
 
 
+@contextmanager
+def _opa_url() -> Iterator[str | None]:
+    """The OPA at CHARTER_OPA_URL, or the one that ./dev peers opa built, or None."""
+    given = os.environ.get("CHARTER_OPA_URL")
+    program = opa_program()
+    if given or program is None:
+        yield given
+        return
+    with running_opa(program) as url:
+        yield url
+
+
 def _opa(url: str) -> Callable[[str], object]:
-    """Ask an OPA server that has been given the shipped policies."""
-
-    def send(method: str, path: str, body: bytes, kind: str) -> bytes:
-        request = Request(url.rstrip("/") + path, body, {"Content-Type": kind}, method=method)  # noqa: S310
-        with urlopen(request, timeout=10) as reply:  # noqa: S310
-            content: bytes = reply.read()
-            return content
-
-    assembly = assemble(shipped_bundle())
-    modules = [(m.file, m.text) for m in assembly.modules] + [sources_module(assembly)]
-    for name, document in json.loads(assembly.data_json).items():
-        send("PUT", f"/v1/data/{name}", json.dumps(document).encode(), "application/json")
-    for file, text in modules:
-        send("PUT", f"/v1/policies/{file.replace('/', '-')}", text.encode(), "text/plain")
+    """Ask an OPA server that is given the shipped policies, as an external engine is."""
+    engine = OpaEngine(shipped_bundle(), OpaClient(url))
 
     def ask(document: str) -> object:
-        body = b'{"input":' + document.encode() + b"}"
-        return json.loads(send("POST", "/v1/data/charter/decision", body, "application/json"))
+        answer = engine.evaluate(document)
+        if not isinstance(answer, str):
+            raise TypeError(answer)
+        return answer
 
     return ask
 
@@ -94,6 +98,11 @@ def _seconds(ask: Callable[[str], object], inputs: list[str]) -> float:
 
 def run(quick: bool) -> dict[str, Any]:
     """The figures; see bench.md for their names."""
+    with _opa_url() as url:
+        return _measure(quick, url)
+
+
+def _measure(quick: bool, url: str | None) -> dict[str, Any]:
     bundle = shipped_bundle()
     engine = RegorusEngine(bundle)
     inputs = documents()
@@ -111,7 +120,6 @@ def run(quick: bool) -> dict[str, Any]:
         ours(document)
     rounds = 3 if quick else 15
     p50s, p99s, rates, ratios = [], [], [], []
-    url = os.environ.get("CHARTER_OPA_URL")
     theirs = _opa(url) if url else None
     for _ in range(rounds):
         durations = []

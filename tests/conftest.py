@@ -12,8 +12,10 @@ import pytest
 import sqlalchemy as sa
 from hypothesis import HealthCheck, settings
 
+from charter.adapters.opa.client import OpaClient
 from charter.store.embedded import temporary_postgres
 from charter.store.migrate import migrate
+from tests.peers import opa_program, running_opa, why_no_opa
 from tests.support import Clock, World, build_world
 
 os.environ.setdefault("RUST_BACKTRACE", "0")
@@ -124,3 +126,27 @@ def world(empty_world: World) -> World:
     """An instance with the cast of the story."""
     empty_world.cast()
     return empty_world
+
+
+@pytest.fixture(scope="session")
+def opa() -> Path:
+    """The program of a real OPA; what needs it is left out where there is none."""
+    program = opa_program()
+    if program is None:
+        pytest.skip(why_no_opa())
+    return program
+
+
+@pytest.fixture(scope="session")
+def opa_url(opa: Path) -> Iterator[str]:
+    """A real OPA server."""
+    with running_opa(opa) as url:
+        yield url
+
+
+@pytest.fixture
+def opa_client(opa_url: str) -> Iterator[OpaClient]:
+    """A client of that server."""
+    client = OpaClient(opa_url)
+    yield client
+    client.close()

@@ -7,6 +7,7 @@ policy data, reviewed and versioned with the rules (docs/reference/settings.md l
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -38,6 +39,26 @@ class Settings(BaseSettings):
         default=None,
         description="Folder of the policy bundle that a new instance starts with. "
         "Without it: the starter policies that ship with Charter.",
+    )
+    policy_engine: Literal["builtin", "opa"] = Field(
+        default="builtin",
+        description="What evaluates policies: `builtin` (in this process) or `opa` (the OPA server "
+        "at CHARTER_OPA_URL; when it does not answer, everything is refused).",
+    )
+    opa_url: str | None = Field(
+        default=None,
+        description="An OPA server that Charter may load policies into. With it, a bundle is put "
+        "in force only when OPA and the built-in engine agree about its tests and a sample of "
+        "recorded decisions (the parity gate).",
+    )
+    opa_token_file: Path | None = Field(
+        default=None, description="File with the bearer token for CHARTER_OPA_URL."
+    )
+    opa_parity_sample: int = Field(
+        default=200,
+        ge=0,
+        le=10_000,
+        description="How many of the newest decisions the parity gate makes on both engines.",
     )
     organisation: str = Field(default="main", description="Name of the organisation on pages.")
     admin_handle: str = Field(

@@ -10,7 +10,7 @@ from charter.adapters.rego.load import load_directory, shipped_bundle
 from charter.adapters.workspaces.local.provider import LocalProvider
 from charter.services.audit_sealing import load_or_create_key
 from charter.services.bootstrap import bootstrap
-from charter.services.policy_point import PolicyPoint
+from charter.services.policy_point import PolicyPoint, engine_maker
 from charter.services.runtime import Keys, Runtime
 from charter.settings import Settings
 from charter.store.embedded import EmbeddedPostgres
@@ -32,7 +32,7 @@ def build_runtime(settings: Settings) -> Runtime:
     return Runtime(
         settings=settings,
         database=Database(database_url(settings), pool_size=settings.database_pool),
-        policy=PolicyPoint(),
+        policy=PolicyPoint(engine_maker(settings)),
         provider=LocalProvider(state / "workspaces"),
         keys=Keys(
             credentials=load_or_create_key(keys / "credentials.key", clock.random_bytes),

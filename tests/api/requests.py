@@ -53,6 +53,8 @@ BODIES: Final[dict[str, dict[str, Any]]] = {
     f"POST {API}/agents/{{agent}}/kill": {"json": {"reason": "It went astray."}},
     f"POST {API}/policies/bundles": {"json": {"files": FILES, "note": "The same again."}},
     f"POST {API}/policies/impact": {"json": {"digest": "{digest}"}},
+    f"POST {API}/enforcement-points": {"json": {"name": "edge-two", "kind": "opa"}},
+    f"POST {API}/enforcement-points/{{point}}/rotate": {"json": {"grace_seconds": 60}},
     f"POST {API}/decisions/replay": {"json": {"limit": 5}},
     f"POST {API}/governance/reviews": {
         "json": {"trigger": "incident", "reason": "A token was in a log."}

@@ -23,6 +23,7 @@ from charter.api.app import build_api
 from charter.core.policy.reviews import Side
 from charter.services import (
     agents,
+    enforcement_points,
     governance,
     identity,
     impact,
@@ -142,6 +143,7 @@ def _furnish(world: World) -> tuple[dict[str, str], dict[str, str | None]]:
     review = reviewed(world)
     expired = identity.create_token(rt, dana, "expired", 1)
     spare = identity.create_token(rt, dana, "spare", 1)
+    point = enforcement_points.register(rt, world.admin, kind="opa", name="edge", settings={})
     with rt.database.unit_of_work() as tx:
         tx.update(
             t.api_tokens,
@@ -162,6 +164,7 @@ def _furnish(world: World) -> tuple[dict[str, str], dict[str, str | None]]:
             "person": "dana",
             "otto": "otto",
             "token_id": spare["id"],
+            "point": point["id"],
             "template": "scratch@0.1.0",
             "review": review,
             "number": "1",

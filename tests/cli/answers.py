@@ -510,6 +510,38 @@ EXECUTED = s.ExecuteOut(
 FILE = s.FileOut(path="a.txt", content="hello\n", size_bytes=6)
 ENTRY = s.FileEntryOut(name="a.txt", kind="file", size_bytes=6, modified_at=NOW)
 
+POINT = s.EnforcementPointTokenOut(
+    id="pep_1",
+    kind="opa",
+    name="edge",
+    settings={"obligations": ["redact"]},
+    created_by="per_1",
+    created_at=NOW,
+    rotated_at=None,
+    previous_until=None,
+    revoked_at=None,
+    last_seen_at=NOW,
+    last_status={"active_revision": "sha256:ab", "errors": []},
+    last_status_at=NOW,
+    drift=False,
+    token="cep_0_0",
+)
+
+REPORTED = s.ReportedDecisionOut(
+    decision_id="d-1",
+    at=NOW,
+    received_at=NOW,
+    path="charter/decision",
+    revision="sha256:ab",
+    effect="deny",
+    erased=[],
+    entry={"path": "charter/decision"},
+)
+OPA_CONFIG = {
+    "services": {"charter": {"url": "http://127.0.0.1:8470/opa/v1"}},
+    "keys": {"charter": {"algorithm": "ES256", "key": "PEM"}},
+}
+
 
 def problem(status: int, code: str, **given: Any) -> tuple[int, dict[str, Any]]:
     return status, {

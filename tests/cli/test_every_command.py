@@ -34,6 +34,8 @@ LOCAL = NO_JSON | {
     "logout",
     "policy test",
     "policy check-load",
+    "policy export-bundle",
+    "policy parity",
     "audit verify",
 }
 
@@ -182,6 +184,25 @@ CALLS: dict[str, tuple[list[str], dict[str, Any]]] = {
     "decision show": (["dec_1"], {"GET /decisions/dec_1": a.RECORD}),
     "decision replay": ([], {"POST /decisions/replay": a.REPLAY}),
     "explain decision": (["dec_1"], {"GET /decisions/dec_1/explanation": a.EXPLANATION}),
+    "enforcement-point list": ([], {"GET /enforcement-points": a.page(a.POINT)}),
+    "enforcement-point show": (["edge"], {"GET /enforcement-points/edge": a.POINT}),
+    "enforcement-point register": (
+        ["edge", "--kind", "opa", "--obligation", "redact", "--own-agents"],
+        {"POST /enforcement-points": a.POINT},
+    ),
+    "enforcement-point rotate": (["edge"], {"POST /enforcement-points/edge/rotate": a.POINT}),
+    "enforcement-point revoke": (
+        ["edge", "--yes"],
+        {"POST /enforcement-points/edge/revoke": a.POINT},
+    ),
+    "enforcement-point decisions": (
+        ["edge"],
+        {"GET /enforcement-points/edge/decisions": a.page(a.REPORTED)},
+    ),
+    "enforcement-point opa-config": (
+        ["edge"],
+        {"GET /enforcement-points/edge/configuration": a.OPA_CONFIG},
+    ),
     "audit list": ([], {"GET /audit/events": a.page(a.EVENT)}),
     "audit state": ([], {"GET /audit/state": a.STATE}),
     "audit proof": (["evt_1"], {"GET /audit/events/evt_1/proof": b"proof\n"}),
@@ -305,6 +326,8 @@ def test_request_bodies_are_what_the_api_takes(
         "token create": s.TokenIn,
         "policy apply": s.BundleIn,
         "policy impact": ImpactIn,
+        "enforcement-point register": s.EnforcementPointIn,
+        "enforcement-point rotate": s.RotateIn,
         "decision replay": s.ReplayIn,
         "governance open": s.ReviewOpenIn,
         "governance hold": s.ReviewHeldIn,

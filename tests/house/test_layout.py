@@ -15,6 +15,7 @@ NOUNS: Final = (
     "decisions",
     "governance",
     "impact",
+    "enforcement_points",
     "overview",
     "people",
     "policies",
@@ -25,13 +26,16 @@ NOUNS: Final = (
 FACES: Final = ("api", "cli", "portal")
 # Nouns that a face does not have under their own name. This list may only get shorter.
 ABSENT: Final = {
-    "portal": {"impact", "people", "roles", "templates"},
+    "portal": {"enforcement_points", "impact", "people", "roles", "templates"},
     "api": set(),
     "cli": set(),
 }
 # Modules of a face that serve all nouns, or a noun that has no service of its own.
 SHARED: Final = {
-    "api": {"app", "deps", "limits", "metrics", "problems", "schemas", "sign_in"},
+    "api": {
+        "app", "authzen", "deps", "limits", "metrics", "opa", "points", "problems", "schemas",
+        "sign_in",
+    },
     "portal": {
         "assets", "charts", "forms", "identity", "render", "routes", "source", "visit",
     },

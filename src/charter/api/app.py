@@ -16,10 +16,13 @@ from charter.api import (
     agents,
     approvals,
     audit,
+    authzen,
     decisions,
+    enforcement_points,
     governance,
     impact,
     metrics,
+    opa,
     overview,
     people,
     policies,
@@ -46,6 +49,7 @@ _ROUTERS = (
     impact.router,
     decisions.router,
     governance.router,
+    enforcement_points.router,
     audit.router,
     overview.router,
 )
@@ -68,6 +72,8 @@ def build_api(rt: Runtime) -> FastAPI:
     for router in _ROUTERS:
         app.include_router(router, prefix=PREFIX)
     app.include_router(metrics.router)
+    app.include_router(opa.router)
+    app.include_router(authzen.router)
     _health(app, rt)
     app.add_middleware(BaseHTTPMiddleware, dispatch=_security_headers)
     app.add_middleware(RequestLimits, max_body_bytes=rt.settings.max_body_bytes)

@@ -974,5 +974,71 @@ class OverviewOut(BaseModel):
     audit: AuditStateOut | None
 
 
+class EnforcementPointIn(BaseModel):
+    """A new enforcement point."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: Slug
+    kind: Literal["kubernetes", "opa", "authzen"]
+    settings: dict[str, Any] = Field(
+        default_factory=dict,
+        max_length=32,
+        description="`obligations`: types that the point can carry out; `own_agents`: whether it "
+        "may bring agents that Charter does not know.",
+    )
+
+
+class RotateIn(BaseModel):
+    """A new token for a point."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    grace_seconds: Annotated[int, Field(ge=0, le=604_800, strict=True)] = Field(
+        default=3600, description="How long the token before stays valid; 0 ends it at once."
+    )
+
+
+class EnforcementPointOut(BaseModel):
+    """A registered point, and what it said of itself last."""
+
+    id: str
+    kind: str
+    name: str
+    settings: dict[str, Any]
+    created_by: str
+    created_at: datetime
+    rotated_at: datetime | None
+    previous_until: datetime | None = Field(
+        description="Until when the token before the last rotation counts."
+    )
+    revoked_at: datetime | None
+    last_seen_at: datetime | None = Field(description="To the minute.")
+    last_status: dict[str, Any] | None = Field(description="Summary of its last status report.")
+    last_status_at: datetime | None
+    drift: bool | None = Field(
+        description="Whether it reported another bundle than the one in force; null: no report."
+    )
+
+
+class ReportedDecisionOut(BaseModel):
+    """A decision that an OPA reported to have made by itself."""
+
+    decision_id: str
+    at: datetime
+    received_at: datetime
+    path: str
+    revision: str | None = Field(description="Digest of the bundle that it was made under.")
+    effect: str | None
+    erased: list[str] = Field(description="Paths that the point masked before it reported.")
+    entry: dict[str, Any]
+
+
+class EnforcementPointTokenOut(EnforcementPointOut):
+    """A point with its token, shown this once."""
+
+    token: str
+
+
 WorkspaceOutcomeOut.model_rebuild()
 AgentCreatedOut.model_rebuild()

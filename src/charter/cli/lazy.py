@@ -61,6 +61,12 @@ SECTIONS: Final[tuple[tuple[str, tuple[Entry, ...]], ...]] = (
         (
             Entry("policy", "policies", "Rules: read, test and apply them.", ("policies",)),
             Entry("governance", "governance", "Reviews of the policy, and their calendar."),
+            Entry(
+                "enforcement-point",
+                "enforcement_points",
+                "Clusters and engines that ask Charter.",
+                ("enforcement-points", "pep"),
+            ),
             Entry("decision", "decisions", "Stored decisions, and replays.", ("decisions",)),
             Entry("audit", "audit", "The audit trail: read, prove, verify."),
         ),

@@ -159,7 +159,7 @@ def ask(rt: Runtime, tx: Tx, question: Question) -> Answer:
     return answer
 
 
-_OUTCOMES: Final = {
+OUTCOMES: Final = {
     Effect.ALLOW: Outcome.ALLOWED,
     Effect.WARN: Outcome.ALLOWED,
     Effect.REQUIRE_APPROVAL: Outcome.APPROVAL_REQUIRED,
@@ -177,7 +177,7 @@ def record(tx: Tx, question: Question, answer: Answer) -> None:
             action=question.action.value,
             resource_kind=question.resource.kind,
             resource_id=question.resource.id or "new",
-            outcome=_OUTCOMES[answer.decision.effect],
+            outcome=OUTCOMES[answer.decision.effect],
             decision_id=answer.id,
             reason_codes=tuple(v.rule for v in answer.decision.violations),
         )

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
@@ -13,6 +14,7 @@ from charter.adapters.workspaces.port import Provider
 from charter.core.access.subjects import Agent, Human
 from charter.services.policy_point import PolicyPoint
 from charter.settings import Settings
+from charter.store.group_commit import GroupCommit
 from charter.store.unit_of_work import Database
 
 
@@ -35,6 +37,12 @@ class Runtime:
     keys: Keys
     now: Callable[[], datetime]
     randomness: Callable[[int], bytes]
+    groups: dict[str, GroupCommit[Any, Any]] = field(default_factory=dict)
+
+    def group(self, name: str, make: Callable[[], GroupCommit[Any, Any]]) -> GroupCommit[Any, Any]:
+        """The group commit `name`, which all threads of this runtime share."""
+        # setdefault is atomic: two threads that come first together get the same one.
+        return self.groups.get(name) or self.groups.setdefault(name, make())
 
     @property
     def state_dir(self) -> Path:

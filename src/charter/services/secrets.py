@@ -2,6 +2,8 @@
 
 A secret is `charter_<kind>_<id without its prefix>_<43 characters>`: the fixed start lets secret
 scanners find a leaked one, the id finds the row without a search, and the rest is 256 random bits.
+The token of an enforcement point begins with `cep_` alone: it stands in the configuration of other
+programs, where a short name that is easy to search for helps more.
 With that much randomness a plain SHA-256 is the right hash: there is nothing to guess.
 """
 
@@ -16,14 +18,16 @@ from dataclasses import dataclass
 from typing import Final
 
 _SECRET_BYTES: Final = 32
-KINDS: Final = {"pat": "token", "ses": "session", "lnk": "link"}
-_PREFIX_OF: Final = {"pat": "tok", "ses": "ses", "lnk": "lnk"}
-_SHAPE: Final = re.compile(r"^charter_(pat|ses|lnk)_([0-9a-hjkmnp-tv-z]{26})_([A-Za-z0-9_-]{43})$")
+KINDS: Final = {"pat": "token", "ses": "session", "lnk": "link", "cep": "enforcement point"}
+_PREFIX_OF: Final = {"pat": "tok", "ses": "ses", "lnk": "lnk", "cep": "pep"}
+_SHAPE: Final = re.compile(
+    r"^(?:charter_(pat|ses|lnk)|(cep))_([0-9a-hjkmnp-tv-z]{26})_([A-Za-z0-9_-]{43})$"
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Bearer:
-    """A parsed secret: kind (`pat`, `ses`, `lnk`), the row it belongs to, the hash to compare."""
+    """A parsed secret: its kind (of `KINDS`), the row it belongs to, the hash to compare."""
 
     kind: str
     id: str
@@ -37,7 +41,8 @@ class Bearer:
 def make(kind: str, id_: str, randomness: Callable[[int], bytes]) -> tuple[str, bytes]:
     """The secret to show once, and the hash to keep, for the row `id_`."""
     secret = base64.urlsafe_b64encode(randomness(_SECRET_BYTES)).rstrip(b"=").decode()
-    return f"charter_{kind}_{id_.split('_', 1)[1]}_{secret}", _hash(secret)
+    start = kind if kind == "cep" else f"charter_{kind}"
+    return f"{start}_{id_.split('_', 1)[1]}_{secret}", _hash(secret)
 
 
 def parse(text: str) -> Bearer | None:
@@ -45,7 +50,8 @@ def parse(text: str) -> Bearer | None:
     match = _SHAPE.match(text)
     if match is None:
         return None
-    kind, id_, secret = match.groups()
+    spelled, point, id_, secret = match.groups()
+    kind = spelled or point
     return Bearer(kind, f"{_PREFIX_OF[kind]}_{id_}", _hash(secret))
 
 

@@ -467,6 +467,42 @@ idempotency_keys = sa.Table(
     _at("created_at"),
 )
 
+# --- enforcement points -----------------------------------------------------------------------
+enforcement_points = sa.Table(
+    "enforcement_points",
+    metadata,
+    _id(),
+    _text("kind"),
+    sa.Column("name", sa.Text, nullable=False, unique=True),
+    sa.Column("secret_hash", BYTEA, nullable=False),
+    # After a rotation the secret before it counts until this moment.
+    sa.Column("previous_hash", BYTEA, nullable=True),
+    _at("previous_until", null=True),
+    sa.Column("settings", JSONB, nullable=False),
+    _text("created_by"),
+    _at("created_at"),
+    _at("rotated_at", null=True),
+    _at("revoked_at", null=True),
+    _at("last_seen_at", null=True),
+    sa.Column("last_status", JSONB, nullable=True),
+    _at("last_status_at", null=True),
+)
+# What a remote engine says that it decided by itself; evidence of theirs, not a decision of ours.
+reported_decisions = sa.Table(
+    "reported_decisions",
+    metadata,
+    sa.Column("point_id", sa.Text, sa.ForeignKey("enforcement_points.id"), primary_key=True),
+    sa.Column("decision_id", sa.Text, primary_key=True),
+    _at("at"),
+    _at("received_at"),
+    _text("path"),
+    _text("revision", null=True),
+    _text("effect", null=True),
+    sa.Column("erased", ARRAY(sa.Text), nullable=False),
+    _text("entry"),
+    sa.Index(None, "point_id", "at"),
+)
+
 # --- audit ------------------------------------------------------------------------------------
 audit_pending = sa.Table(
     "audit_pending",

@@ -191,6 +191,21 @@ class RegorusEngine:
             return self._assembly.speaking
         return self._index.speaking(self._left_out_for(key))
 
+    def query(self, path: tuple[str, ...], document_json: str) -> tuple[bool, Any] | PolicyFailure:
+        """Whether `data.<path>` is defined for the document, and its value."""
+        reference = "data" + "".join(f"[{json.dumps(part)}]" for part in path)
+        try:
+            self._whole.set_input_json(document_json)
+            answer = json.loads(self._whole.eval_query_as_json(reference))
+            self._whole.take_prints()
+        except BaseException as error:  # noqa: BLE001  (panics derive from it)
+            guarded(error)
+            place = explain_error(error, show_reason=False)
+            self._start_over()
+            return PolicyFailure("policy-engine-error", f"While evaluating, {place}.")
+        values = [e["value"] for r in answer.get("result", []) for e in r["expressions"]]
+        return (True, values[0]) if values else (False, None)
+
     def ask(self, document: Mapping[str, object]) -> PolicyOutcome | PolicyFailure:
         """What the rules say about `document`."""
         return _ask(self.evaluate, document)
@@ -270,6 +285,17 @@ class EngineThread:
         """As `RegorusEngine.evaluate`; also fails when the thread is closed or does not answer."""
         try:
             return self.submit(lambda engine: engine.evaluate(document_json, document)).result(
+                self._timeout_seconds
+            )
+        except FutureTimeoutError:
+            return PolicyFailure("policy-timeout", "The policy engine did not answer in time.")
+        except RuntimeError:
+            return PolicyFailure("policy-engine-closed", "The policy engine has been closed.")
+
+    def query(self, path: tuple[str, ...], document_json: str) -> tuple[bool, Any] | PolicyFailure:
+        """As `RegorusEngine.query`, from any thread."""
+        try:
+            return self.submit(lambda engine: engine.query(path, document_json)).result(
                 self._timeout_seconds
             )
         except FutureTimeoutError:

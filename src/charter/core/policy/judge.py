@@ -6,7 +6,9 @@
 * `subject`, `resource`: what the invariants see;
 * `quota`: the lines and the wanted amount, where something is to be reserved;
 * `grants`: approvals given before;
-* `known_obligations`: what the enforcement point can carry out.
+* `known_obligations`: what the enforcement point can carry out;
+* `enforcement_point`: there only when an external point brought the document: its id, and whether
+  it may bring its own agents. Then `subject` is null for somebody whom Charter does not know.
 
 Because a live decision is made *from these facts* and not beside them, a replay cannot drift.
 
@@ -16,8 +18,9 @@ Source: Spec PC-2, PC-6; design, rule 3.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
+from charter.core.access.external import incomplete, outside_vocabulary, stranger
 from charter.core.access.invariants import invariants
 from charter.core.access.permissions import Permission
 from charter.core.access.snapshot import resource_from_json, subject_from_json
@@ -27,6 +30,8 @@ from charter.core.policy.decide import GrantView, decide
 from charter.core.policy.result import PolicyFailure, PolicyOutcome
 from charter.core.resources.amounts import Amount
 from charter.core.resources.quotas import QuotaLine, may_reserve
+
+_VOCABULARY: Final = frozenset(Permission)
 
 
 def quota_json(lines: tuple[QuotaLine, ...], wanted: Amount) -> dict[str, object]:
@@ -81,8 +86,29 @@ def _quota_violations(stored: Mapping[str, Any] | None) -> tuple[Violation, ...]
     return may_reserve(lines, Amount(**stored["wanted"]))
 
 
+def _external_violations(facts: Mapping[str, Any]) -> tuple[Violation, ...]:
+    """The invariants for a document that an external enforcement point brought."""
+    document, point = facts["document"], facts["enforcement_point"]
+    if missing := tuple(incomplete(document)):
+        return missing
+    if facts["subject"] is None:
+        return tuple(stranger(document, own_agents=point["own_agents"]))
+    subject = subject_from_json(facts["subject"])
+    action = document["action"]["name"]
+    if action not in _VOCABULARY:
+        return tuple(outside_vocabulary(subject, action))
+    return invariants(
+        subject,
+        Permission(action),
+        resource_from_json(facts["resource"]),
+        parse_rfc3339(document["context"]["now"]),
+    )
+
+
 def judge_invariants(facts: Mapping[str, Any]) -> tuple[Violation, ...]:
     """What Python itself says about these facts, before any policy."""
+    if "enforcement_point" in facts:
+        return _external_violations(facts)
     document = facts["document"]
     now = parse_rfc3339(document["context"]["now"])
     return (

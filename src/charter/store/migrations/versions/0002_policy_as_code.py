@@ -178,6 +178,7 @@ def upgrade() -> None:
     """Each block belongs to one noun."""
     _impact()
     _governance()
+    _create_enforcement_points()
 
 
 def downgrade() -> None:
@@ -185,3 +186,48 @@ def downgrade() -> None:
     _no_impact()
     for table in ("rule_usage_position", "rule_usage", "governance_reviews"):
         op.drop_table(table)
+    op.drop_table("reported_decisions")
+    op.drop_table("enforcement_points")
+
+
+def _create_enforcement_points() -> None:
+    op.create_table(
+        "enforcement_points",
+        sa.Column("id", sa.Text(), nullable=False),
+        sa.Column("kind", sa.Text(), nullable=False),
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("secret_hash", postgresql.BYTEA(), nullable=False),
+        sa.Column("previous_hash", postgresql.BYTEA(), nullable=True),
+        sa.Column("previous_until", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("settings", postgresql.JSONB(), nullable=False),
+        sa.Column("created_by", sa.Text(), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("rotated_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("revoked_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("last_seen_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("last_status", postgresql.JSONB(), nullable=True),
+        sa.Column("last_status_at", sa.DateTime(timezone=True), nullable=True),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_enforcement_points")),
+        sa.UniqueConstraint("name", name=op.f("uq_enforcement_points_name")),
+    )
+    op.create_table(
+        "reported_decisions",
+        sa.Column("point_id", sa.Text(), nullable=False),
+        sa.Column("decision_id", sa.Text(), nullable=False),
+        sa.Column("at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("received_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("path", sa.Text(), nullable=False),
+        sa.Column("revision", sa.Text(), nullable=True),
+        sa.Column("effect", sa.Text(), nullable=True),
+        sa.Column("erased", postgresql.ARRAY(sa.Text()), nullable=False),
+        sa.Column("entry", sa.Text(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["point_id"],
+            ["enforcement_points.id"],
+            name=op.f("fk_reported_decisions_point_id"),
+        ),
+        sa.PrimaryKeyConstraint("point_id", "decision_id", name=op.f("pk_reported_decisions")),
+    )
+    op.create_index(
+        op.f("ix_reported_decisions_point_id_at"), "reported_decisions", ["point_id", "at"]
+    )
