@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
 import uvicorn
 from fastapi import FastAPI, Request, Response
 from starlette.exceptions import HTTPException
@@ -10,6 +14,7 @@ from charter.api.app import build_api
 from charter.portal.routes import build_router, no_such_page
 from charter.services.runtime import Runtime
 from charter.settings import Settings
+from charter.tls import EncryptedListener
 from charter.wiring import runtime
 
 
@@ -32,16 +37,34 @@ def build_app(rt: Runtime) -> FastAPI:
 
 def run(settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT."""
-    with runtime(settings) as rt:
-        uvicorn.run(
-            build_app(rt),
-            host=settings.host,
-            port=settings.port,
-            log_level=settings.log_level.lower(),
-            server_header=False,
-            date_header=True,
-            timeout_graceful_shutdown=5,
-            access_log=False,  # what was asked and answered stands in decisions and trail
-            # Forwarded addresses count only where an operator said that a proxy stands in front.
-            proxy_headers=settings.public_url is not None,
-        )
+    with runtime(settings) as rt, encrypted(build_app(rt), settings) as app:
+        uvicorn.run(app, host=settings.host, port=settings.port, **_options(settings))
+
+
+def _options(settings: Settings) -> dict[str, Any]:
+    return {
+        "log_level": settings.log_level.lower(),
+        "server_header": False,
+        "date_header": True,
+        "timeout_graceful_shutdown": 5,
+        "access_log": False,  # what was asked and answered stands in decisions and trail
+        # Forwarded addresses count only where an operator said that a proxy stands in front.
+        "proxy_headers": settings.public_url is not None,
+    }
+
+
+@contextmanager
+def encrypted(app: FastAPI, settings: Settings) -> Iterator[FastAPI]:
+    """Serve `app` over TLS as well for as long as the block lasts, where a certificate is set.
+
+    Both listeners share one application: they differ in who can reach them. Raises
+    `InvalidInputError` when certificate or key is missing or cannot be used.
+    """
+    if settings.tls_certificate is None and settings.tls_key is None:
+        yield app
+        return
+    listening = EncryptedListener(app, settings, _options(settings))
+    try:
+        yield app
+    finally:
+        listening.stop()

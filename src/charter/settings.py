@@ -80,6 +80,26 @@ class Settings(BaseSettings):
     max_body_bytes: int = Field(
         default=1_048_576, ge=1024, description="Largest request body that is read."
     )
+    max_admission_bytes: int = Field(
+        default=8_388_608,
+        ge=1024,
+        description="Largest body of the Kubernetes admission webhook: an update carries the "
+        "object before and after.",
+    )
+    tls_certificate: Path | None = Field(
+        default=None,
+        description="Certificate chain (PEM) of a second, encrypted listener, which Kubernetes "
+        "API servers need for webhooks. `charter kubernetes certificate` writes one.",
+    )
+    tls_key: Path | None = Field(
+        default=None, description="Private key (PEM) of CHARTER_TLS_CERTIFICATE."
+    )
+    tls_host: str = Field(
+        default="127.0.0.1", description="Address on which the encrypted listener listens."
+    )
+    tls_port: int = Field(
+        default=8443, ge=0, le=65535, description="Port of the encrypted listener."
+    )
 
     @property
     def url(self) -> str:

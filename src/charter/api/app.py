@@ -21,6 +21,7 @@ from charter.api import (
     enforcement_points,
     governance,
     impact,
+    kubernetes,
     metrics,
     opa,
     overview,
@@ -34,6 +35,7 @@ from charter.api import (
 )
 from charter.api.limits import RequestLimits
 from charter.core.kernel.errors import CharterError
+from charter.services.kubernetes import AdmissionDesk
 from charter.services.runtime import Runtime
 
 PREFIX = "/api/v1"
@@ -74,9 +76,15 @@ def build_api(rt: Runtime) -> FastAPI:
     app.include_router(metrics.router)
     app.include_router(opa.router)
     app.include_router(authzen.router)
+    app.state.admission = AdmissionDesk(rt)
+    app.include_router(kubernetes.router)
     _health(app, rt)
     app.add_middleware(BaseHTTPMiddleware, dispatch=_security_headers)
-    app.add_middleware(RequestLimits, max_body_bytes=rt.settings.max_body_bytes)
+    app.add_middleware(
+        RequestLimits,
+        max_body_bytes=rt.settings.max_body_bytes,
+        larger={kubernetes.PREFIX: rt.settings.max_admission_bytes},
+    )
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]  # FastAPI's own hook
     return app
 

@@ -6,6 +6,7 @@ megabyte and invalid UTF-8 never reaches a parser that would raise.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from urllib.parse import unquote_to_bytes
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -20,9 +21,12 @@ class BodyTooLargeError(Exception):
 class RequestLimits:
     """Refuses bodies over `max_body_bytes` (413) and undecodable text in path or query (400)."""
 
-    def __init__(self, app: ASGIApp, *, max_body_bytes: int) -> None:
+    def __init__(
+        self, app: ASGIApp, *, max_body_bytes: int, larger: Mapping[str, int] | None = None
+    ) -> None:
         self._app = app
         self._max = max_body_bytes
+        self._larger = larger or {}  # by the start of the path
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, or refuse it."""
@@ -38,18 +42,22 @@ class RequestLimits:
             )
             await response(scope, receive, send)
             return
+        bound = next(
+            (most for start, most in self._larger.items() if scope["path"].startswith(start)),
+            self._max,
+        )
         too_large = problem(
             413,
             "body-too-large",
-            f"The body is larger than {self._max} bytes.",
+            f"The body is larger than {bound} bytes.",
             "Send less; files go into a workspace in pieces.",
         )
         declared = dict(scope["headers"]).get(b"content-length", b"0")
-        declared_too_large = declared.isdigit() and int(declared) > self._max
-        if declared_too_large or await self._outgrown(scope, receive, send):
+        declared_too_large = declared.isdigit() and int(declared) > bound
+        if declared_too_large or await self._outgrown(scope, receive, send, bound):
             await too_large(scope, receive, send)
 
-    async def _outgrown(self, scope: Scope, receive: Receive, send: Send) -> bool:
+    async def _outgrown(self, scope: Scope, receive: Receive, send: Send, bound: int) -> bool:
         """Pass the request on; whether its body outgrew the bound before anything was answered."""
         seen = 0
         over = started = False
@@ -58,7 +66,7 @@ class RequestLimits:
             nonlocal seen, over
             message = await receive()
             seen += len(message.get("body", b""))
-            if seen > self._max:
+            if seen > bound:
                 over = True
                 raise BodyTooLargeError
             return message

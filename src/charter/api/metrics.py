@@ -13,6 +13,7 @@ from prometheus_client.registry import Collector
 
 from charter.api.deps import RuntimeDep
 from charter.services import audit_sealing
+from charter.services.kubernetes import UNDECIDED
 from charter.services.runtime import Runtime
 from charter.store import tables as t
 
@@ -68,4 +69,5 @@ def metrics(rt: RuntimeDep) -> PlainTextResponse:
     """Counts without any subject's data; restrict the path in front if it is not for everybody."""
     registry = CollectorRegistry(auto_describe=False)
     registry.register(_Database(rt))
+    registry.register(UNDECIDED)
     return PlainTextResponse(generate_latest(registry), media_type="text/plain; version=0.0.4")

@@ -63,6 +63,7 @@ class Answer:
     decision: Decision
     facts: Mapping[str, Any]
     id: str | None
+    bundle_digest: str | None = None
 
     @property
     def resource_digest(self) -> str:

@@ -29,7 +29,11 @@ from charter.core.access.snapshot import resource_json, subject_json
 from charter.core.access.subjects import Agent, Subject
 from charter.core.audit.event import ActorRef, AuditEvent
 from charter.core.kernel.canonical import canonical_json, digest, rfc3339
-from charter.core.policy.external import external_document, with_true_facts
+from charter.core.policy.external import (
+    MAX_DOCUMENT_BYTES,
+    external_document,
+    with_true_facts,
+)
 from charter.core.policy.judge import grant_json
 from charter.services.decisions import OUTCOMES, Answer, evaluate, grants_of
 from charter.services.enforcement_points import EnforcementPoint
@@ -44,10 +48,16 @@ from charter.store.unit_of_work import Tx
 _MICROSECONDS: Final = 1_000_000
 _PLAIN_WORD: Final = re.compile(r"[a-z][a-z0-9-]{0,62}(\.[a-z][a-z0-9-]{0,62}){0,3}")
 _UNKNOWN: Final = "unknown"
+# An update carries the object before and after, of 1.5 MiB each, and the pods once more.
+_LARGEST_OF_KIND: Final = {"kubernetes": 16 * MAX_DOCUMENT_BYTES}
 
 
 class Ask(NamedTuple):
-    """One question of a group; not recorded where nothing depends on the answer."""
+    """One question of a group; not recorded where nothing depends on the answer.
+
+    `document` may be a function of the policy's data: then it is made under the very policy that
+    judges it.
+    """
 
     point: EnforcementPoint
     document: object
@@ -98,12 +108,13 @@ def _together(rt: Runtime, asks: Sequence[Ask]) -> list[Answer]:
 
 
 def _decide(tx: Tx, policy: ActivePolicy, ask: Ask) -> _Made:
-    facts, ref, known = facts_of(tx, ask.point, ask.document)
+    given = ask.document(policy.data) if callable(ask.document) else ask.document
+    facts, ref, known = facts_of(tx, ask.point, given)
     started = time.perf_counter()
     decision = evaluate(policy, facts)
     duration_us = int((time.perf_counter() - started) * _MICROSECONDS)
     decision_id = tx.new_id("decision") if ask.record else None
-    return _Made(Answer(decision, facts, decision_id), ref, known, duration_us)
+    return _Made(Answer(decision, facts, decision_id, policy.digest), ref, known, duration_us)
 
 
 def facts_of(
@@ -113,7 +124,12 @@ def facts_of(
 
     What Charter knows of subject and resource replaces what the point claims about them.
     """
-    document = external_document(given, point=point.as_policy_sees_it(), now=tx.now)
+    document = external_document(
+        given,
+        point=point.as_policy_sees_it(),
+        now=tx.now,
+        max_bytes=_LARGEST_OF_KIND.get(point.kind, MAX_DOCUMENT_BYTES),
+    )
     known = _subject(tx, document["subject"])
     ref = _resource(tx, document, known)
     if known is not None:
@@ -271,7 +287,7 @@ def _event(tx: Tx, point: EnforcementPoint, made: _Made) -> AuditEvent:
         resource_id=str(made.ref.id) if ours else "external",
         outcome=OUTCOMES[made.answer.decision.effect],
         decision_id=made.answer.id,
-        reason_codes=tuple(v.rule for v in made.answer.decision.violations),
+        reason_codes=tuple(dict.fromkeys(v.rule for v in made.answer.decision.violations)),
         facts={
             "asked": action if plain else "external",
             "subject": None if made.known is None else made.known.id,

@@ -91,7 +91,11 @@ def _name(part: Mapping[str, Any], key: str, where: str) -> None:
 
 
 def external_document(
-    document: object, *, point: Mapping[str, str], now: datetime
+    document: object,
+    *,
+    point: Mapping[str, str],
+    now: datetime,
+    max_bytes: int = MAX_DOCUMENT_BYTES,
 ) -> dict[str, Any]:
     """`document` in the one form: bounded, its four parts there, time and point set by Charter.
 
@@ -120,8 +124,8 @@ def external_document(
     found["context"]["now"] = rfc3339(now)
     found["context"]["enforcement_point"] = dict(point)
     size = len(canonical_json(found).encode())
-    if size > MAX_DOCUMENT_BYTES:
-        raise _refuse(f"it takes {size} bytes, and {MAX_DOCUMENT_BYTES} are read")
+    if size > max_bytes:
+        raise _refuse(f"it takes {size} bytes, and {max_bytes} are read")
     return found
 
 
