@@ -37,6 +37,9 @@ LOCAL = NO_JSON | {
     "policy export-bundle",
     "policy parity",
     "audit verify",
+    "kubernetes install",
+    "kubernetes certificate",
+    "kubernetes export",
 }
 
 RUNNING = a.outcome(workspace=a.workspace())

@@ -67,6 +67,7 @@ SECTIONS: Final[tuple[tuple[str, tuple[Entry, ...]], ...]] = (
                 "Clusters and engines that ask Charter.",
                 ("enforcement-points", "pep"),
             ),
+            Entry("kubernetes", "kubernetes", "Clusters: admission webhook, Gatekeeper.", ("k8s",)),
             Entry("decision", "decisions", "Stored decisions, and replays.", ("decisions",)),
             Entry("audit", "audit", "The audit trail: read, prove, verify."),
         ),

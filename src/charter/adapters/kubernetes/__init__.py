@@ -1,0 +1,1 @@
+"""What a cluster is given: certificates, and constraints for Gatekeeper."""
