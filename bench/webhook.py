@@ -1,11 +1,11 @@
 """How many Kubernetes admission reviews a second are answered, each recorded before its answer.
 
-One server process (API and webhook) over a PostgreSQL that syncs every commit to disk; this process
-is the API server: connections that are kept open, reviews of a Deployment in order and of a Pod
-that is denied, in turn. `requests_per_second` is the highest sustained rate with 16 connections at full
-speed. `p50_ms` and `p99_ms` are taken at 200 requests a second, whatever the machine could do.
-`review_1mb_ms` is the median of single reviews of one MiB. Server, database and client share the
-machine's cores, so the figures hold for the machine as a whole.
+One server process (API and webhook) over a PostgreSQL that syncs every commit to disk; this
+process is the API server: connections that are kept open, reviews of a Deployment in order and of
+a Pod that is denied, in turn. `requests_per_second` is the highest sustained rate with 16
+connections at full speed. `p50_ms` and `p99_ms` are taken at 200 requests a second, whatever the
+machine could do. `review_1mb_ms` is the median of single reviews of one MiB. Server, database and
+client share the machine's cores, so the figures hold for the machine as a whole.
 """
 
 from __future__ import annotations
