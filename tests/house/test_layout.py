@@ -16,6 +16,7 @@ NOUNS: Final = (
     "governance",
     "impact",
     "enforcement_points",
+    "kubernetes",
     "overview",
     "people",
     "policies",
@@ -26,7 +27,7 @@ NOUNS: Final = (
 FACES: Final = ("api", "cli", "portal")
 # Nouns that a face does not have under their own name. This list may only get shorter.
 ABSENT: Final = {
-    "portal": {"enforcement_points", "impact", "people", "roles", "templates"},
+    "portal": {"enforcement_points", "impact", "kubernetes", "people", "roles", "templates"},
     "api": set(),
     "cli": set(),
 }

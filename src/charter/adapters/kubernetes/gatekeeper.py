@@ -139,12 +139,22 @@ def _reason(
     rule: Rule, module: Module, assembly: Assembly, read: frozenset[tuple[str, ...]]
 ) -> str | None:
     """Why the rule cannot be exported; None when it can."""
+    return _unfit(rule, module, assembly) or _unanswerable(rule, module, read)
+
+
+def _unfit(rule: Rule, module: Module, assembly: Assembly) -> str | None:
+    """What speaks against the rule whatever it reads."""
     if assembly.data.mode_of(rule.id) is Mode.OFF:
         return "it is switched off"
     if rule.name not in _ACTIONS:
         return f"Gatekeeper knows no {rule.name}"
     if module.old_syntax:
         return "it is written in the older syntax; charter policy convert rewrites it"
+    return None
+
+
+def _unanswerable(rule: Rule, module: Module, read: frozenset[tuple[str, ...]]) -> str | None:
+    """What the rule needs and an object alone cannot answer."""
     imported = {name for name in module.imports if name.startswith("data.")}
     code = _code(_text_of(module, rule) + "\n" + _helpers(module))
     if imported != {_IMPORT} or re.search(r"(?<![\w.])(input|data)[.\[]", code):
