@@ -14,7 +14,7 @@ from starlette.testclient import TestClient
 from charter.api.app import build_api
 from charter.core.kernel.errors import UnavailableError
 from charter.core.policy.bundle import Bundle
-from charter.services import decisions, enforcement_points, kubernetes, policies
+from charter.services import enforcement_points, kubernetes, policies, replay
 from charter.services.kubernetes import UNDECIDED
 from charter.store import tables as t
 from tests.conftest import fresh_world
@@ -202,7 +202,7 @@ def test_a_controller_and_a_harmless_update_pass(webhook: Webhook) -> None:
 def test_admission_decisions_replay(webhook: Webhook) -> None:
     for value in (pod(), pod(pod_spec(hostIPC=True)), claim("10Gi")):
         webhook.ask(value)
-    report = decisions.replay(webhook.world.rt, webhook.world.caller("sam"), 50)
+    report = replay.replay(webhook.world.rt, webhook.world.caller("sam"), 50)
     assert report["differences"] == 0
     assert report["replayed"] >= 3
 
