@@ -154,7 +154,7 @@ def _subject(tx: Tx, claims: Mapping[str, Any]) -> Subject | None:
     By id, or for people by handle. Who claims to be an agent is looked for among agents only.
     """
     name = claims.get("id")
-    if name is None:
+    if name is None or ":" in name:  # no id or handle of Charter's has a colon
         return None
     agent = load_agent(tx, name)
     if agent is not None or claims.get("kind") == "agent":
