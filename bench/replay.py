@@ -39,6 +39,7 @@ PART_QUICK: Final = 4_000
 ROUNDS: Final = 3
 _TICKS: Final = os.sysconf("SC_CLK_TCK")
 _SAMPLE_SECONDS: Final = 0.2
+_WARM_UP: Final = 1_000  # decisions of each worker: it compiles a policy for each kind of request
 _LONGEST_SECONDS: Final = 3600.0
 
 
@@ -88,8 +89,10 @@ def _server_cpu(postmaster: int) -> float:
 
 
 def _cpu(postmaster: int) -> float:
-    used = [resource.getrusage(w) for w in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-    return sum(u.ru_utime + u.ru_stime for u in used) + _server_cpu(postmaster)
+    """CPU seconds of this process, of the workers that it has now, and of the database server."""
+    own = resource.getrusage(resource.RUSAGE_SELF)
+    workers = sum(sum(map(int, _stat(pid)[11:13])) for pid in _children(os.getpid()))
+    return own.ru_utime + own.ru_stime + workers / _TICKS + _server_cpu(postmaster)
 
 
 def _rss_mib(pid: int) -> float:
@@ -119,13 +122,15 @@ class _Memory(threading.Thread):
         return max(self.samples, default=0.0)
 
 
-def _replay(world: World, processes: int, limit: int) -> tuple[Replayed, float]:
-    """The outcome and its seconds; the workers have started and compiled before."""
+def _replay(
+    world: World, postmaster: int, processes: int, limit: int
+) -> tuple[Replayed, float, float]:
+    """The outcome, its seconds and its CPU seconds; the workers have compiled everything before."""
     with Replayer(world.rt.database, processes) as replayer:
-        replayer.run(processes * 500)
-        began = time.perf_counter()
+        replayer.run(processes * _WARM_UP, seconds=_LONGEST_SECONDS)
+        began, cpu = time.perf_counter(), _cpu(postmaster)
         found = replayer.run(limit, seconds=_LONGEST_SECONDS)
-        return found, time.perf_counter() - began
+        return found, time.perf_counter() - began, _cpu(postmaster) - cpu
 
 
 def run(quick: bool) -> dict[str, Any]:
@@ -135,14 +140,13 @@ def run(quick: bool) -> dict[str, Any]:
     with _history(count) as (world, postmaster):
         memory = _Memory()
         memory.start()
-        whole, _ = _replay(world, 2, count)
+        whole, _, _ = _replay(world, postmaster, 2, count)
         peak = memory.end()
         rates, speedups = [], []
         for _ in range(ROUNDS):
-            before = _cpu(postmaster)
-            found, alone = _replay(world, 1, part)
-            rates.append((found.replayed + 500) / (_cpu(postmaster) - before))
-            _, together = _replay(world, 2, part)
+            found, alone, cpu = _replay(world, postmaster, 1, part)
+            rates.append(found.replayed / cpu)
+            _, together, _ = _replay(world, postmaster, 2, part)
             speedups.append(alone / together)
     return {
         "decisions": whole.replayed,
