@@ -30,7 +30,7 @@ from tests.policies.documents import base
 from tests.spec import spec
 from tests.support import STARTER, World
 
-DOCUMENT = base("person workspace.create")
+DOCUMENT = base("person creates")
 
 
 def eventually(found: Callable[[], Any], seconds: float = 30) -> Any:
