@@ -32,6 +32,7 @@ def marks(root: Path) -> dict[str, list[str]]:
             for mark in node.decorator_list:
                 if isinstance(mark, ast.Call) and ast.unparse(mark.func) in {
                     "spec",
+                    "proves",  # the same mark, where `spec` means a workspace's or an object's
                     "pytest.mark.spec",
                 }:
                     for id_ in (text for arg in mark.args for text in texts(arg)):

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import copy
 import json
-import os
-import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -29,9 +27,10 @@ from tests.core.kubernetes.reviews import (
     review,
     workload,
 )
+from tests.peers import opa_program, why_no_opa
 from tests.spec import spec as proves
 
-OPA = os.environ.get("CHARTER_OPA") or shutil.which("opa") or "opa"
+OPA = opa_program()
 
 
 @pytest.fixture(scope="module")
@@ -184,7 +183,7 @@ def verdict_of_opa(
     (folder / "all.rego").write_text(f"package all\n\n{each}")
     ran = subprocess.run(
         [
-            OPA,
+            str(OPA),
             "eval",
             "--v1-compatible",
             "--fail",
@@ -205,7 +204,7 @@ def verdict_of_opa(
 
 
 @proves("PC-12")
-@pytest.mark.skipif(shutil.which(OPA) is None, reason="optional: no OPA program here")
+@pytest.mark.skipif(OPA is None, reason=why_no_opa())
 def test_the_same_verdict_as_ours(exported: Export, engine: RegorusEngine, tmp_path: Path) -> None:
     requests = {name: review(value)["request"] for name, value in OBJECTS.items()}
     for name, (old, new) in UPDATES.items():
