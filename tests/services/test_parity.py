@@ -47,6 +47,9 @@ def test_an_opa_that_does_not_answer_closes_the_gate(world: World) -> None:
 
 
 @spec("PC-12")
+# OPA compiles everything again for each module that it is given.
+@pytest.mark.slow
+@pytest.mark.timeout(600)
 def test_a_bundle_that_engines_see_differently_is_refused_by_rule_and_decision(
     world: World, opa_url: str
 ) -> None:
@@ -73,6 +76,9 @@ def test_a_bundle_that_engines_see_differently_is_refused_by_rule_and_decision(
 
 
 @spec("PC-12", "PC-6")
+# OPA compiles everything again for each module that it is given.
+@pytest.mark.slow
+@pytest.mark.timeout(600)
 def test_decisions_that_opa_made_replay_on_the_builtin_engine(world: World, opa_url: str) -> None:
     settings = configured(world.rt, opa_url, policy_engine="opa").settings
     point = PolicyPoint(engine_maker(settings))

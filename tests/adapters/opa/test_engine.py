@@ -48,6 +48,9 @@ def small(rule: str, *, test: str = "", **files: str) -> Bundle:
 
 
 @spec("PC-12")
+# OPA compiles everything again for each module that it is given.
+@pytest.mark.slow
+@pytest.mark.timeout(600)
 def test_opa_decides_every_kind_of_document_like_the_builtin_engine(opa_client: OpaClient) -> None:
     builtin = RegorusEngine(SHIPPED)
     with OpaEngine(SHIPPED, opa_client) as engine:
@@ -115,6 +118,9 @@ def test_what_opa_refuses_is_refused_by_file(opa_client: OpaClient) -> None:
 
 
 @spec("PC-12")
+# OPA compiles everything again for each module that it is given.
+@pytest.mark.slow
+@pytest.mark.timeout(600)
 def test_the_shipped_bundle_is_the_same_to_both_engines(opa_client: OpaClient) -> None:
     facts = {
         "document": json.loads(documents()[0]), "subject": None, "resource": None, "quota": None,
