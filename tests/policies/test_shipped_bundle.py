@@ -18,9 +18,10 @@ from charter.core.policy.result import PolicyOutcome
 from tests.policies.documents import base, merged, spec
 from tests.spec import spec as proves
 
+POLICIES = Path(__file__).parents[2] / "src/charter/policies"
 CASES = [
     pytest.param(case, id=f"{file.stem}: {case['name']}")
-    for file in sorted((Path(__file__).parent / "cases").glob("*.yaml"))
+    for file in sorted((POLICIES / "tests/cases").glob("*.yaml"))
     for case in yaml.safe_load(file.read_text())
 ]
 

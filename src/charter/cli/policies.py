@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from charter.cli import impact, policy_opa
+from charter.cli import impact, policy_author, policy_opa
 from charter.cli.arguments import one_of
 from charter.cli.command import All, Call, Limit, command, noun
 from charter.cli.errors import ExitCode
@@ -195,6 +195,7 @@ def run_tests(
                     "statement": t.failure.statement,
                     "actual": t.failure.actual,
                     "expected": t.failure.expected,
+                    "input": t.failure.input,
                 },
                 "prints": list(t.prints),
             }
@@ -270,3 +271,4 @@ def check_load(call: Call, folder: Folder) -> None:
 
 impact.register(app)
 policy_opa.register(app)
+policy_author.register(app)

@@ -13,8 +13,9 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
 
+from charter.adapters.rego.check import check as checked
 from charter.adapters.rego.describe import RuleDescription
-from charter.adapters.rego.testing import run_tests
+from charter.adapters.rego.syntax import PolicyRefusedError
 from charter.core.access.invariants import ResourceRef
 from charter.core.access.permissions import Permission
 from charter.core.kernel.errors import InvalidInputError, NotFoundError
@@ -34,20 +35,23 @@ _MOST_FAILURES = 5  # in a message; the details carry all
 def check(files: Mapping[str, str]) -> Bundle:
     """The bundle of these files, if it may decide; raises `InvalidInputError` naming what is wrong.
 
-    Compiling and testing happen in this process: bundles are the work of administrators.
+    The same check as `charter policy check`: errors refuse, warnings do not. It happens in this
+    process: bundles that are applied directly are the work of administrators.
     """
     bundle = Bundle(files)
-    compile_engine(bundle).engine.close()
-    report = run_tests(bundle)
-    failures = [test for test in report.tests if not test.passed]
+    report = checked(bundle)
+    failures = report.report.failures if report.report is not None else ()
     if failures:
         named = ", ".join(test.name for test in failures[:_MOST_FAILURES])
+        tests = report.report.tests if report.report is not None else ()
         raise InvalidInputError(
-            f"{len(failures)} of the bundle's {len(report.tests)} tests fail: {named}.",
+            f"{len(failures)} of the bundle's {len(tests)} tests fail: {named}.",
             fix="See them with charter policy test DIR, and correct the rule or the test.",
             code="policy-tests-fail",
             details={"failures": [test.name for test in failures]},
         )
+    if report.errors:
+        raise PolicyRefusedError([finding.sentence() for finding in report.errors])
     return bundle
 
 

@@ -25,6 +25,7 @@ from charter.adapters.rego.worker import (
 from charter.adapters.rego.worker_tasks import read_facts
 from charter.core.kernel.canonical import canonical_json
 from charter.core.policy.bundle import Bundle
+from tests.adapters.rego.bundles import RULE, to_lint
 from tests.policies.documents import person_creates
 from tests.spec import spec as proves
 
@@ -147,3 +148,10 @@ LETTERS = st.text('aé"\\{},:\n\u2028', max_size=6)
 )
 def test_the_document_is_cut_out_of_canonical_facts_exactly(facts: dict[str, Any]) -> None:
     assert read_facts(canonical_json(facts)) == (facts, canonical_json(facts["document"]))
+
+
+def test_a_worker_checks_a_bundle_whole() -> None:
+    with PolicyWorker() as worker:
+        report = worker.check(to_lint(RULE + "d if input.resurce"))
+    assert report["passed"] is False
+    assert "unknown-input" in {finding["rule"] for finding in report["findings"]}

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from charter.adapters.rego.names import name_problems
+from charter.adapters.rego.profile import misread
 from charter.adapters.rego.reads import Program
 from charter.adapters.rego.syntax import (
     NONDETERMINISTIC,
@@ -25,7 +26,7 @@ from charter.adapters.rego.syntax import (
     modules_of,
 )
 from charter.core.kernel.errors import InvalidInputError
-from charter.core.policy.bundle import Bundle, PolicyData
+from charter.core.policy.bundle import TEST_SUFFIX, Bundle, PolicyData
 
 AGGREGATOR: Final = ("charter",)
 """The package of the aggregator; rules of this package and below it are never collected."""
@@ -176,16 +177,19 @@ def _notices(modules: tuple[Module, ...]) -> tuple[str, ...]:
     return tuple(found)
 
 
-def assemble(bundle: Bundle, *, tests: bool = False) -> Assembly:
-    """The policy in `bundle`; raises `PolicyRefusedError` with every problem found."""
-    modules = modules_of(bundle)
-    test_modules = (
-        tuple(m for m in modules_of(bundle, tests=True) if m not in modules) if tests else ()
-    )
+def assemble(bundle: Bundle, *, tests: bool = False, strict: bool = True) -> Assembly:
+    """The policy in `bundle`; raises `PolicyRefusedError` with every problem found.
+
+    Without `strict`, what engines read differently is let through: only to compare what one engine
+    makes of a bundle with what it makes of the converted one.
+    """
+    everything = modules_of(bundle, tests=tests)
+    modules = tuple(m for m in everything if not m.file.endswith(TEST_SUFFIX))
+    test_modules = tuple(m for m in everything if m.file.endswith(TEST_SUFFIX))
     speaking = _speaking(modules)
-    everything = (*modules, *test_modules)
     problems = _shape_problems(speaking) + _call_problems(everything)
     problems += name_problems(everything)
+    problems += [finding.sentence() for finding in misread(everything)] if strict else []
     catalogue = _catalogue(speaking, problems)
     if not any(
         m.package == AGGREGATOR and any(r.name == "decision" for r in m.rules) for m in modules

@@ -12,6 +12,7 @@ the whole rule). It may therefore overlook a mistake; it never reports one that 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any, Final
 
 from charter.adapters.rego.library import Engine
@@ -26,6 +27,25 @@ from charter.adapters.rego.syntax import (
 
 _ALWAYS: Final = frozenset({"input", "data", "_"})
 _UNKNOWN_FUNCTION: Final = "could not find function"
+
+
+@dataclass(frozen=True, slots=True)
+class Unknown:
+    """A name that means nothing; `called` when it stands where a function should."""
+
+    file: str
+    line: int
+    name: str
+    called: bool
+
+    def sentence(self) -> str:
+        """What is wrong, and what to do."""
+        if self.called:
+            return f"{self.file}:{self.line} calls '{self.name}', which this engine does not have."
+        return (
+            f"{self.file}:{self.line} uses '{self.name}', which is defined nowhere. Define a rule "
+            f"named '{self.name}' in the same package."
+        )
 
 
 def _spans(value: object) -> Iterator[dict[str, Any]]:
@@ -83,17 +103,14 @@ def bound_names(tree: object, text: str) -> set[str]:
     return {name for node in nodes(tree) for name in _bound_here(node, text)}
 
 
-def _rule_problems(module: Module, rule: Rule, defined: set[str]) -> Iterator[str]:
+def _rule_unknowns(module: Module, rule: Rule, defined: set[str]) -> Iterator[Unknown]:
     known = defined | bound_names(rule.tree, module.text) | _ALWAYS
     head = rule.tree.get("refr") if rule.kind == "Default" else None
     seen: set[str] = set()
     for name, line in _variables({k: v for k, v in rule.tree.items() if v is not head}):
         if name not in known and name not in seen and not name.startswith("__"):
             seen.add(name)
-            yield (
-                f"{module.file}:{line} uses '{name}', which is defined nowhere. Define a rule "
-                f"named '{name}' in the same package."
-            )
+            yield Unknown(module.file, line, name, called=False)
 
 
 def _is_builtin(engine: Engine, name: str) -> bool:
@@ -105,27 +122,30 @@ def _is_builtin(engine: Engine, name: str) -> bool:
     return True
 
 
-def name_problems(modules: tuple[Module, ...]) -> list[str]:
-    """One sentence for each name that means nothing."""
+def name_findings(modules: tuple[Module, ...]) -> list[Unknown]:
+    """Every name that means nothing."""
     packages: dict[tuple[str, ...], set[str]] = {}
     for module in modules:
         own = packages.setdefault(module.package, set())
         own.update(rule.path[len(module.package)] for rule in module.rules)
-    problems: list[str] = []
+    unknown: list[Unknown] = []
     engine = Engine()
     engine.set_gather_prints(True)
     builtins: dict[str, bool] = dict.fromkeys(NONDETERMINISTIC, True)
     for module in modules:
         defined = packages[module.package] | set(module.aliases)
         for rule in module.rules:
-            problems.extend(_rule_problems(module, rule, defined))
+            unknown.extend(_rule_unknowns(module, rule, defined))
         for name, line in module.calls:
             if name.partition(".")[0] in defined | _ALWAYS:
                 continue
             if name not in builtins:
                 builtins[name] = _is_builtin(engine, name)
             if not builtins[name]:
-                problems.append(
-                    f"{module.file}:{line} calls '{name}', which this engine does not have."
-                )
-    return problems
+                unknown.append(Unknown(module.file, line, name, called=True))
+    return unknown
+
+
+def name_problems(modules: tuple[Module, ...]) -> list[str]:
+    """One sentence for each name that means nothing."""
+    return [unknown.sentence() for unknown in name_findings(modules)]

@@ -1,4 +1,4 @@
-"""Running the tests of a bundle: every rule named `test_…`, with reasons when one fails.
+"""Running the tests of a bundle: rules named `test_…` and tables, with reasons when one fails.
 
 A Rego test passes when its rule is true. When it is not, Rego says nothing more, which is why
 people stop writing tests. Here a failed test is taken apart: its statements are asked one by one
@@ -9,10 +9,11 @@ policy printed meanwhile belongs to the report, and so do the lines that no test
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from charter.adapters.rego.assemble import Assembly, assemble
+from charter.adapters.rego.assemble import ENTRYPOINT, Assembly, assemble
 from charter.adapters.rego.engine import build, probe
 from charter.adapters.rego.library import Engine
 from charter.adapters.rego.syntax import (
@@ -20,11 +21,17 @@ from charter.adapters.rego.syntax import (
     Rule,
     explain_error,
     guarded,
+    reference,
     slice_of,
     source_of,
     span_of,
 )
+from charter.adapters.rego.tables import Case, cases_of, differs
+from charter.core.kernel.canonical import canonical_json
+from charter.core.kernel.decision import Decision
 from charter.core.policy.bundle import Bundle
+from charter.core.policy.decide import decide
+from charter.core.policy.result import PolicyOutcome, parse_outcome
 
 _PREFIX: Final = "test_"
 _SKIP_PREFIX: Final = "todo_test_"  # the convention of Rego's own test command
@@ -34,7 +41,11 @@ _LONGEST_VALUE: Final = 2_000  # characters of a shown value; a whole document h
 
 @dataclass(frozen=True, slots=True)
 class TestFailure:
-    """Why a test failed; `line` is where, `statement` what did not hold there."""
+    """Why a test failed: `line` is where, `statement` what did not hold there.
+
+    `actual` and `expected` are the two sides of a comparison, or what came of a table's case and
+    what should have; `input` is the document that did it, where the test names one.
+    """
 
     __test__ = False
 
@@ -43,6 +54,7 @@ class TestFailure:
     statement: str = ""
     actual: str | None = None
     expected: str | None = None
+    input: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +70,7 @@ class TestOutcome:
     skipped: bool = False
     failure: TestFailure | None = None
     prints: tuple[str, ...] = ()
+    table: bool = False
 
     def show(self) -> str:
         """For people: one line for a pass, all that is known for a failure."""
@@ -67,8 +80,12 @@ class TestOutcome:
         lines = [f"FAIL {self.name}", f"  {self.file}:{why.line}: {why.reason}"]
         if why.statement:
             lines.append(f"    {why.statement}")
-        if why.actual is not None:
+        if why.actual is not None and self.table:
+            lines += [f"    actual:   {why.actual}", f"    expected: {why.expected}"]
+        elif why.actual is not None:
             lines += [f"    left:  {why.actual}", f"    right: {why.expected}"]
+        if why.input is not None:
+            lines.append(f"    {'changes' if self.table else 'input'}: {why.input}")
         lines += [f"    printed at {text}" for text in self.prints]
         return "\n".join(lines)
 
@@ -152,6 +169,45 @@ class _Runner:
             label, module.file, first.line, passed=failure is None, failure=failure, prints=prints
         )
 
+    def run_case(self, case: Case) -> TestOutcome:
+        """One case of a table."""
+        failure: TestFailure | None = None
+        try:
+            if (difference := differs(case, self._decide)) is not None:
+                expected, actual = (json.dumps(side) for side in difference)
+                failure = TestFailure(
+                    case.line,
+                    "something else came of it",
+                    actual=_short(actual),
+                    expected=_short(expected),
+                    input=_short(json.dumps(case.changes)),
+                )
+        except BaseException as error:  # noqa: BLE001  (panics derive from it)
+            guarded(error)
+            reason = explain_error(error, show_reason=True)
+            failure = TestFailure(case.line, f"evaluation failed at {reason}")
+        prints = tuple(self._engine.take_prints())
+        self._engine.set_input_json("{}")
+        return TestOutcome(
+            f"{case.file}: {case.name}",
+            case.file,
+            case.line,
+            passed=failure is None,
+            failure=failure,
+            prints=prints,
+            table=True,
+        )
+
+    def _decide(self, document: Mapping[str, Any]) -> Decision:
+        self._engine.set_input_json(canonical_json(document))
+        outcome = parse_outcome(self._engine.eval_rule_as_json(ENTRYPOINT))
+        known = (
+            frozenset(o.type for o in outcome.obligations)
+            if isinstance(outcome, PolicyOutcome)
+            else frozenset()
+        )
+        return decide(document, (), outcome, known_obligations=known)
+
     def _take_apart(self, module: Module, rules: list[Rule]) -> TestFailure:
         """The first statement of the test's first body that does not hold."""
         rule = rules[0]
@@ -169,10 +225,12 @@ class _Runner:
             engine.set_input_json("{}")
             for number in range(len(statements)):
                 if _ask(engine, _data((*module.package, f"charter_probe_{number}"))) is None:
-                    sides = None
+                    sides = document = None
                     if _sides(module, statements[number]) is not None:
                         sides = _ask(engine, _data((*module.package, f"charter_sides_{number}")))
-                    return _failed_statement(statements[number], texts[number], sides)
+                    if _documents(module, statements[number]):
+                        document = _ask(engine, _data((*module.package, f"charter_input_{number}")))
+                    return _failed_statement(statements[number], texts[number], sides, document)
         except BaseException as error:  # noqa: BLE001
             guarded(error)  # the probe is a help, not the test: without it there is less to say
         return fallback
@@ -208,6 +266,23 @@ def _sides(module: Module, statement: dict[str, Any]) -> tuple[str, str, str] | 
     return left, right, modifiers
 
 
+def _documents(module: Module, statement: dict[str, Any]) -> tuple[str, ...]:
+    """The source of the document that a statement asks about, if there is one.
+
+    It stands behind `with input as`, or as the last argument of an imported helper.
+    """
+    for modifier in statement.get("with_mods", ()):
+        if reference(modifier["refr"]) == ("input",):
+            return (source_of(module.text, modifier["as"]),)
+    expression = statement["literal"].get("Expr", {}).get("expr", {})
+    call = expression.get("Call")
+    if call is None or not call["params"] or "String" in call["params"][-1]:
+        return ()
+    if (reference(call["fcn"]) or ("",))[0] not in module.aliases:
+        return ()
+    return (source_of(module.text, call["params"][-1]),)
+
+
 def _probe_module(module: Module, statements: list[dict[str, Any]], texts: list[str]) -> str:
     """A module of the same package in which the test's statements are asked step by step."""
     head = [line for line in module.text.split("\n") if line.startswith(("package ", "import "))]
@@ -228,25 +303,41 @@ def _probe_module(module: Module, statements: list[dict[str, Any]], texts: list[
             )
             value = "[charter_left, charter_right]"
             lines.append(f"charter_sides_{number} := {value}{then} {{\n\t{before}\n}}\n")
+        for source in _documents(module, statement):
+            before = "\n\t".join([*texts[:number], f"charter_document := {source}"])
+            lines.append(f"charter_input_{number} := charter_document{then} {{\n\t{before}\n}}\n")
     return "\n".join(lines)
 
 
-def _failed_statement(statement: dict[str, Any], text: str, sides: str | None) -> TestFailure:
+def _failed_statement(
+    statement: dict[str, Any], text: str, sides: str | None, document: str | None
+) -> TestFailure:
     line = int(statement["span"]["line"])
+    shown = None if document is None else _short(document)
     if sides is None:
-        return TestFailure(line, "this does not hold", statement=text)
+        return TestFailure(line, "this does not hold", statement=text, input=shown)
     left, right = (json.dumps(side) for side in json.loads(sides))
     return TestFailure(
-        line, "the two sides differ", statement=text, actual=_short(left), expected=_short(right)
+        line,
+        "the two sides differ",
+        statement=text,
+        actual=_short(left),
+        expected=_short(right),
+        input=shown,
     )
 
 
-def run_tests(bundle: Bundle, *, coverage: bool = False) -> TestReport:
-    """Run every `test_…` rule of the bundle's test modules, in the order of files and lines.
+def run_tests(
+    bundle: Bundle, *, coverage: bool = False, assembly: Assembly | None = None
+) -> TestReport:
+    """Run every `test_…` rule of the bundle and every case of its tables.
 
-    Raises `PolicyRefusedError` when the bundle or a test module cannot be loaded.
+    In the order of files and lines, rules first. Raises `PolicyRefusedError` when the bundle or a
+    test module cannot be loaded, `TableError` when a table cannot be read. `assembly` is that of
+    the bundle with its tests, if it has been made already.
     """
-    assembly = assemble(bundle, tests=True)
+    assembly = assembly or assemble(bundle, tests=True)
+    cases = cases_of(bundle)
     runner = _Runner(assembly, coverage=coverage)
     outcomes: list[TestOutcome] = []
     for module in assembly.tests:
@@ -255,4 +346,5 @@ def run_tests(bundle: Bundle, *, coverage: bool = False) -> TestReport:
             if rule.name.startswith((_PREFIX, _SKIP_PREFIX)):
                 named.setdefault(rule.name, []).append(rule)
         outcomes.extend(runner.run(module, name, rules) for name, rules in named.items())
+    outcomes.extend(runner.run_case(case) for case in cases)
     return TestReport(tuple(outcomes), runner.coverage() if coverage else ())

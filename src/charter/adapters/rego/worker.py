@@ -129,6 +129,11 @@ class PolicyWorker:
         found: dict[str, Any] = self.call("trace", document_json)
         return found
 
+    def check(self, bundle: Bundle) -> dict[str, Any]:
+        """The whole check of a bundle, as `CheckReport.as_json` gives it."""
+        report: dict[str, Any] = self.call("check", _texts(bundle))
+        return report
+
     def test(self, bundle: Bundle) -> dict[str, Any]:
         """The bundle's own tests: `{passed, tests, failures: [{name, text}]}`."""
         report: dict[str, Any] = self.call("test", _texts(bundle))

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from charter.adapters.rego.check import check as check_bundle
 from charter.adapters.rego.engine import RegorusEngine
 from charter.adapters.rego.testing import run_tests
 from charter.adapters.rego.trace import Tracer
@@ -98,6 +99,11 @@ def reads(state: State, request: tuple[str, str]) -> Any:
     return sorted(state.loaded().relevant.of(*request))
 
 
+def check(_state: State, files: Mapping[str, str]) -> Any:
+    """Everything that can be said about a bundle, see `check.CheckReport.as_json`."""
+    return check_bundle(Bundle(files)).as_json()
+
+
 def test(_state: State, files: Mapping[str, str]) -> Any:
     """The tests of a bundle."""
     report = run_tests(Bundle(files))
@@ -114,4 +120,5 @@ TASKS: Final[Mapping[str, Callable[[State, Any], Any]]] = {
     "trace": trace,
     "reads": reads,
     "test": test,
+    "check": check,
 }
