@@ -38,6 +38,7 @@ from tests.support import build_world
 
 _CONNECTIONS = 16
 _PACED_PER_SECOND = 200
+_LATEST = 3  # a machine that cannot keep the pace shows it in the delays; it need not catch up
 _MIB = 1 << 20
 
 
@@ -105,7 +106,7 @@ class _Load:
                 now = time.perf_counter() - began
                 if per_second is not None:
                     due = (count * _CONNECTIONS + number) / per_second
-                    if due >= seconds:
+                    if due >= seconds or now > _LATEST * seconds:
                         return
                     time.sleep(max(due - now, 0.0))
                     started = began + due  # waiting for a late predecessor counts
