@@ -56,6 +56,7 @@ BODIES: Final[dict[str, dict[str, Any]]] = {
     f"POST {API}/enforcement-points": {"json": {"name": "edge-two", "kind": "opa"}},
     f"POST {API}/enforcement-points/{{point}}/rotate": {"json": {"grace_seconds": 60}},
     f"POST {API}/decisions/replay": {"json": {"limit": 5}},
+    f"POST {API}/policies/playground": {"json": {"decision": "{decision}"}},
     f"POST {API}/governance/reviews": {
         "json": {"trigger": "incident", "reason": "A token was in a log."}
     },

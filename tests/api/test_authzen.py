@@ -10,12 +10,11 @@ from starlette.testclient import TestClient
 
 from charter.api.app import build_api
 from charter.services import decisions, enforcement_points
-from tests.policies.documents import base, merged
-from tests.policies.documents import spec as spec_of
+from tests.policies.documents import base
 from tests.spec import spec
 from tests.support import World
 
-DOCUMENT = base("person creates")
+DOCUMENT = base("person workspace.create")
 ONE = "/access/v1/evaluation"
 MANY = "/access/v1/evaluations"
 
@@ -44,15 +43,15 @@ def request(
         },
         "action": {"name": action},
         "resource": {"type": "workspace", "id": "new", "properties": {**known, **resource}},
-        "context": {**DOCUMENT["context"], "request": DOCUMENT["request"]},
+        "context": {k: v for k, v in DOCUMENT["context"].items() if k != "now"},
     }
 
 
 def big() -> dict[str, Any]:
     """One that needs an approval."""
-    document = merged(DOCUMENT, spec_of(resources={"cpu": 40}))
-    asked = request()
-    return {**asked, "context": {**asked["context"], "request": document["request"]}}
+    spec_ = {**DOCUMENT["resource"]["spec"]}
+    spec_["resources"] = {**spec_.get("resources", {}), "cpu": 40}
+    return request(spec=spec_)
 
 
 @spec("PC-12")

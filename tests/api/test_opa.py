@@ -30,7 +30,7 @@ from tests.policies.documents import base
 from tests.spec import spec
 from tests.support import STARTER, World
 
-DOCUMENT = base("person creates")
+DOCUMENT = base("person workspace.create")
 
 
 def eventually(found: Callable[[], Any], seconds: float = 30) -> Any:

@@ -329,6 +329,35 @@ BUNDLE = s.BundleOut(
     active=True,
     rules=1,
 )
+EXEMPTION = s.ExemptionOut(
+    rule="admission/cpu",
+    title="CPU",
+    owner="lee",
+    reason="The load test.",
+    scope=[s.ExemptionScopeOut(kind="team", value="team_1", name="payments")],
+    expires_at=NOW + timedelta(days=3),
+    state="soon",
+    used=2,
+    last_used_at=NOW,
+    loaded_by="root-admin",
+    loaded_at=NOW,
+)
+HALF = s.TrialHalfOut(
+    decision=decision(),
+    prints=["limits.rego:3: 40"],
+    places={"admission/cpu": "admission/limits.rego:3"},
+    problems=[],
+    failure=None,
+    milliseconds=3,
+)
+TRIAL = s.TrialOut(
+    digest="sha256:" + "b" * 64,
+    base_digest="sha256:" + "a" * 64,
+    recorded_effect="allow",
+    before=HALF,
+    after=HALF,
+    same=True,
+)
 REVIEW = s.ReviewOut(
     id="rev_1",
     kind="ad-hoc",

@@ -149,6 +149,11 @@ CALLS: dict[str, tuple[list[str], dict[str, Any]]] = {
     "policy show": (["admission/cpu"], {"GET /policies/rules/admission/cpu": a.RULE}),
     "policy active": ([], {"GET /policies/active": a.BUNDLE}),
     "policy bundles": ([], {"GET /policies/bundles": a.page(a.BUNDLE)}),
+    "policy exemptions": ([], {"GET /policies/exemptions": a.page(a.EXEMPTION)}),
+    "policy try": (
+        [__file__, "--as", "admission/limits.rego", "-d", "dec_1"],
+        {"POST /policies/playground": a.TRIAL},
+    ),
     "policy apply": (["POLICY_FOLDER"], {"POST /policies/bundles": a.BUNDLE}),
     "policy activate": (
         ["aaaa"],
@@ -335,6 +340,7 @@ def test_request_bodies_are_what_the_api_takes(
         "policy impact": ImpactIn,
         "enforcement-point register": s.EnforcementPointIn,
         "enforcement-point rotate": s.RotateIn,
+        "policy try": s.TrialIn,
         "decision replay": s.ReplayIn,
         "governance open": s.ReviewOpenIn,
         "governance hold": s.ReviewHeldIn,

@@ -24,6 +24,7 @@ from tests.spec import spec
 UNRECORDED: Final = {
     "POST /api/v1/workspaces/preview": "decides and stores nothing",
     "POST /api/v1/decisions/replay": "reads; a POST because it is work",
+    "POST /api/v1/policies/playground": "evaluates and stores nothing",
     "POST /api/v1/notices/{notice}/read": "a reader's own mark on a message to them",
 }
 SAFE: Final = {"GET"}

@@ -13,12 +13,14 @@ NOUNS: Final = (
     "approvals",
     "audit",
     "decisions",
+    "exemptions",
     "governance",
     "impact",
     "enforcement_points",
     "kubernetes",
     "overview",
     "people",
+    "playground",
     "policies",
     "roles",
     "templates",
@@ -27,7 +29,7 @@ NOUNS: Final = (
 FACES: Final = ("api", "cli", "portal")
 # Nouns that a face does not have under their own name. This list may only get shorter.
 ABSENT: Final = {
-    "portal": {"enforcement_points", "impact", "kubernetes", "people", "roles", "templates"},
+    "portal": {"enforcement_points", "kubernetes", "people", "roles", "templates"},
     "api": set(),
     "cli": set(),
 }

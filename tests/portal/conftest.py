@@ -23,11 +23,11 @@ class Visitor:
     client: TestClient
     csrf: str = ""
 
-    def get(self, path: str, *, htmx: bool = False) -> Response:
+    def get(self, path: str, /, *, htmx: bool = False) -> Response:
         headers = {"HX-Request": "true"} if htmx else {}
         return self.client.get(path, headers=headers, follow_redirects=False)
 
-    def post(self, path: str, *, htmx: bool = False, **fields: Any) -> Response:
+    def post(self, path: str, /, *, htmx: bool = False, **fields: Any) -> Response:
         headers = {"HX-Request": "true"} if htmx else {}
         return self.client.post(
             path, data={"_csrf": self.csrf, **fields}, headers=headers, follow_redirects=False

@@ -6,7 +6,15 @@ from collections.abc import Callable
 from typing import Any
 
 from charter.core.kernel.errors import CharterError
-from charter.services import agents, approvals, governance, workspace_use, workspaces
+from charter.services import (
+    agents,
+    approvals,
+    governance,
+    impact,
+    policies,
+    workspace_use,
+    workspaces,
+)
 from charter.services.workspace_questions import WorkspaceRequest
 from tests.api.stage import reviewed
 from tests.support import World
@@ -59,6 +67,8 @@ def tell(world: World, settle: Callable[[], object]) -> dict[str, str]:
         }
         made[name] = agents.create(rt, dana, request)["agent"]["id"]
     agents.kill(rt, dana, made["read-the-docs"], "It was started by mistake.")
+    made["digest"] = str(policies.active(rt, dana)["digest"])
+    made["impact"] = impact.create(rt, world.admin, digest=made["digest"])["id"]
     made["review"] = reviewed(world)
     made["review-closed"] = reviewed(world)
     governance.close(rt, world.caller("sam"), made["review-closed"], "changes-needed")

@@ -63,6 +63,13 @@ def _paths(world: World, ids: dict[str, str]) -> dict[str, list[str]]:
         "lee": ["/", "/approvals", "/approvals?show=all", f"/approvals/{ids['approval']}"],
         "sam": [
             "/",
+            "/policies/playground",
+            "/policies/playground?file=data/limits.json",
+            f"/policies/playground?file=lib/decision.rego&decision={stored[0]['id']}",
+            f"/policies/impact/{ids['impact']}",
+            f"/policies/bundles/diff?before={ids['digest']}&after={ids['digest']}",
+            "/policies/exemptions",
+            "/policies/exemptions?state=soon&q=payments",
             "/policies/reviews",
             "/policies/reviews?state=closed",
             "/policies/reviews/new",

@@ -859,6 +859,80 @@ class ReviewDueOut(BaseModel):
     due_at: datetime
 
 
+# --- exemptions ---------------------------------------------------------------------------
+class ExemptionScopeOut(BaseModel):
+    """One thing that must hold for an exemption to count; `name` is the value's name."""
+
+    kind: str
+    value: str
+    name: str
+
+
+class ExemptionOut(BaseModel):
+    """An exemption of the bundle in force; `state` is active, soon (ends in two weeks), expired."""
+
+    rule: str
+    title: str
+    owner: str
+    reason: str
+    scope: list[ExemptionScopeOut]
+    expires_at: datetime
+    state: str
+    used: int
+    last_used_at: datetime | None
+    loaded_by: str | None
+    loaded_at: datetime | None
+
+
+# --- the playground -----------------------------------------------------------------------
+class TrialIn(In):
+    """An edited file and an input; without `input` that of the decision is taken."""
+
+    path: Annotated[
+        str | None,
+        Field(
+            pattern=r"^[A-Za-z0-9_-][A-Za-z0-9_.-]*(/[A-Za-z0-9_-][A-Za-z0-9_.-]*){0,7}$",
+            max_length=200,
+            examples=["admission/workspace-limits.rego"],
+        ),
+    ] = None
+    source: Annotated[
+        str | None, Field(max_length=262_144), AfterValidator(lambda s: s and _printable(s))
+    ] = None
+    input: dict[str, Any] | None = None
+    decision: Reference | None = None
+
+
+class PlacedOut(BaseModel):
+    """Something that is wrong with a rule, and where."""
+
+    file: str | None
+    line: int | None
+    message: str
+
+
+class TrialHalfOut(BaseModel):
+    """What one set of rules says: a decision, or why there is none."""
+
+    decision: DecisionOut | None
+    prints: list[str]
+    places: dict[str, str]
+    problems: list[PlacedOut]
+    failure: str | None
+    milliseconds: int
+
+
+class TrialOut(BaseModel):
+    """The rules in force (`before`) and the edited rules (`after`) on the same input."""
+
+    digest: str
+    base_digest: str
+    recorded_effect: str | None
+    before: TrialHalfOut
+    after: TrialHalfOut
+    same: bool
+
+
 # --- policies, audit, operation -----------------------------------------------------------
 class RuleOut(BaseModel):
     """A rule of the active bundle."""

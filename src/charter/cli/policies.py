@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from charter.cli import impact, policy_author, policy_opa
+from charter.cli import exemptions, impact, playground, policy_author, policy_opa
 from charter.cli.arguments import one_of
 from charter.cli.command import All, Call, Limit, command, noun
 from charter.cli.errors import ExitCode
@@ -272,3 +272,5 @@ def check_load(call: Call, folder: Folder) -> None:
 impact.register(app)
 policy_opa.register(app)
 policy_author.register(app)
+playground.register(app)
+exemptions.register(app)

@@ -2,38 +2,60 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import Any
+
 from fastapi import APIRouter, Depends
 from starlette.responses import Response
 
 from charter.portal.visit import PortalRoute, Signed, visit_of
-from charter.services import policies
+from charter.services import policies, policy_diffs, policy_rules
 
 router = APIRouter(route_class=PortalRoute, dependencies=[Depends(visit_of)])
+
+
+_FACETS = ("folder", "effect", "severity", "mode", "concerns", "control", "environment")
 
 
 @router.get("/policies")
 def show_policies(visit: Signed) -> Response:
     """The rules of the bundle in force."""
-    asked = visit.asked("q", "folder", "effect", "severity")
-    every = policies.rules(visit.rt, visit.caller)
-    found = [
-        rule
-        for rule in every
-        if (asked["q"] or "").lower() in f"{rule['id']} {rule['title']}".lower()
-        and rule["file"].startswith(f"{asked['folder']}/" if asked["folder"] else "")
-        and asked["effect"] in (None, rule["effect"])
-        and asked["severity"] in (None, rule["severity"])
-    ]
-    folders = sorted({rule["file"].partition("/")[0] for rule in every})
+    asked = visit.asked("q", *_FACETS)
+    every = policy_rules.list_rules(visit.rt, visit.caller)
+    found = [rule for rule in every if _wanted(rule, asked)]
+    there = asked["environment"]
     return visit.page(
         "policies.html",
         {
             "active": policies.active(visit.rt, visit.caller),
-            "rules": found,
-            "folders": [(folder, folder) for folder in folders],
+            "rules": [
+                {**rule, "mode": rule["environments"].get(there, rule["mode"])} for rule in found
+            ],
+            "total": len(every),
+            "folders": _choices(rule["file"].partition("/")[0] for rule in every),
+            "controls": _choices(control for rule in every for control in rule["controls"]),
+            "environments": _choices(name for rule in every for name in rule["environments"]),
             "asked": asked,
         },
         block="table",
+    )
+
+
+def _choices(values: Iterable[str]) -> list[tuple[str, str]]:
+    return [(value, value) for value in sorted(set(values))]
+
+
+def _wanted(rule: dict[str, Any], asked: dict[str, str | None]) -> bool:
+    there = asked["environment"]
+    mode = rule["environments"].get(there, rule["mode"]) if there else rule["mode"]
+    return (
+        (asked["q"] or "").lower() in f"{rule['id']} {rule['title']}".lower()
+        and rule["file"].startswith(f"{asked['folder']}/" if asked["folder"] else "")
+        and asked["effect"] in (None, rule["effect"])
+        and asked["severity"] in (None, rule["severity"])
+        and asked["mode"] in (None, mode)
+        and asked["concerns"] in (None, rule["concerns"])
+        and (asked["control"] is None or asked["control"] in rule["controls"])
     )
 
 
@@ -44,7 +66,17 @@ def show_bundles(visit: Signed) -> Response:
     return visit.page("bundles.html", {"bundles": page["items"]})
 
 
+@router.get("/policies/bundles/diff")
+def show_diff(visit: Signed) -> Response:
+    """What changes between two bundles."""
+    asked = visit.asked("before", "after")
+    found = policy_diffs.get_diff(
+        visit.rt, visit.caller, asked["before"] or "", asked["after"] or ""
+    )
+    return visit.page("bundle_diff.html", {"d": found})
+
+
 @router.get("/policies/rules/{rule_id:path}")
 def show_rule(visit: Signed, rule_id: str) -> Response:
     """One rule, marked in the source of its file."""
-    return visit.page("rule.html", {"r": policies.rule(visit.rt, visit.caller, rule_id)})
+    return visit.page("rule.html", {"r": policy_rules.get_rule(visit.rt, visit.caller, rule_id)})

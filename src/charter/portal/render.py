@@ -36,6 +36,9 @@ _TONES: Final = {
         "enforce",
         "open",
         "effective",
+        "in-force",
+        "monitored",
+        "staged",
         "closed",
         "held",
         "trusted",
@@ -51,6 +54,10 @@ _TONES: Final = {
         "medium",
         "dry-run",
         "changes-needed",
+        "checking",
+        "analysing",
+        "queued",
+        "rolled-back",
         "soon",
     ),
     "bad": (
@@ -64,7 +71,7 @@ _TONES: Final = {
         "refused",
         "overdue",
     ),
-    "ask": ("pending", "require_approval", "approval-required", "approval_required"),
+    "ask": ("pending", "in-review", "require_approval", "approval-required", "approval_required"),
 }
 _TONE_OF: Final = {word: tone for tone, words in _TONES.items() for word in words}
 _WORDS: Final = {

@@ -22,7 +22,8 @@ from charter.core.kernel.errors import InvalidInputError, NotFoundError
 from charter.core.policy.bundle import Bundle
 from charter.services import paging
 from charter.services.access import carry_out, note, simple
-from charter.services.decisions import Answer
+from charter.services.decisions import Answer, actor
+from charter.services.exemptions import record_changes
 from charter.services.lifecycle import recheck_all
 from charter.services.policy_point import compile_engine
 from charter.services.runtime import Caller, Runtime
@@ -114,6 +115,8 @@ def activate(rt: Runtime, caller: Caller, digest: str) -> dict[str, Any]:
 def _activate(tx: Tx, caller: Caller, digest: str, answer: Answer) -> None:
     previous = tx.one(sa.select(t.active_bundle.c.digest))
     set_active(tx, digest)
+    before = None if previous is None else previous["digest"]
+    record_changes(tx, actor(caller), before, digest, answer.id)
     note(
         tx,
         caller,
@@ -121,7 +124,7 @@ def _activate(tx: Tx, caller: Caller, digest: str, answer: Answer) -> None:
         "policy",
         digest,
         decision_id=answer.id,
-        facts={"previous": None if previous is None else previous["digest"]},
+        facts={"previous": before},
     )
 
 

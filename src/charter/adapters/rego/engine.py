@@ -117,19 +117,31 @@ class RegorusEngine:
         self._asking: library.Engine | None = None
         self._left_out: dict[Key, frozenset[int]] = {}
         self._partial: OrderedDict[frozenset[int], library.Engine] = OrderedDict()
+        self.printed: tuple[str, ...] = ()
+
+    @property
+    def places(self) -> dict[str, tuple[str, int]]:
+        """File and line of every rule that can speak, by its ids."""
+        return {
+            name: (rule.file, rule.line)
+            for rule in reversed(self._assembly.speaking)
+            for name in (rule.default_id, rule.id)
+        }
 
     def evaluate(
         self, document_json: str, document: Mapping[str, Any] | None = None
     ) -> str | PolicyFailure:
         """The aggregator's answer on a decision document, as JSON text.
 
-        `document` is what the text says, for callers that have it at hand.
+        `document` is what the text says, for callers that have it at hand. What the policy printed
+        meanwhile stands in `printed` until the next evaluation.
         """
+        self.printed = ()
         try:
             engine = self._engine_for(json.loads(document_json) if document is None else document)
             engine.set_input_json(document_json)
             answer: str = engine.eval_rule_as_json(ENTRYPOINT)
-            engine.take_prints()
+            self.printed = tuple(engine.take_prints())
         except BaseException as error:  # noqa: BLE001  (panics derive from it)
             guarded(error)
             place = explain_error(error, show_reason=False)

@@ -22,6 +22,8 @@ from charter.core.policy.result import PolicyFailure, parse_outcome
 
 _DECODER: Final = json.JSONDecoder()
 _DOCUMENT_FIRST: Final = '{"document":'
+_MOST_PRINTS: Final = 200
+_LONGEST_PRINT: Final = 1000
 
 
 @dataclass(slots=True)
@@ -87,6 +89,17 @@ def evaluate(state: State, document_json: str) -> Any:
     return answer
 
 
+def try_out(state: State, document_json: str) -> Any:
+    """As `evaluate`, with what was printed meanwhile and where each rule stands."""
+    engine = state.loaded()
+    answer = evaluate(state, document_json)
+    return {
+        "answer": answer,
+        "prints": [line[:_LONGEST_PRINT] for line in engine.printed[:_MOST_PRINTS]],
+        "places": engine.places,
+    }
+
+
 def trace(state: State, document_json: str) -> Any:
     """Why each rule spoke or did not, see `Tracer.trace`."""
     if state.tracer is None:
@@ -117,6 +130,7 @@ def test(_state: State, files: Mapping[str, str]) -> Any:
 TASKS: Final[Mapping[str, Callable[[State, Any], Any]]] = {
     "load": load,
     "evaluate": evaluate,
+    "try_out": try_out,
     "trace": trace,
     "reads": reads,
     "test": test,

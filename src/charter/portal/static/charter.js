@@ -59,6 +59,15 @@
     }
   });
 
+  // Control and Enter run what is being edited.
+  document.addEventListener("keydown", (event) => {
+    const run = event.target.form?.querySelector("[data-run]");
+    if (run && event.key === "Enter" && (event.ctrlKey || event.metaKey)) {
+      event.preventDefault();
+      event.target.form.requestSubmit(run);
+    }
+  });
+
   // A form is sent once, however often its button is pressed.
   document.addEventListener("submit", (event) => {
     if (event.defaultPrevented || event.target.method !== "post") return;
