@@ -50,7 +50,7 @@ def rules() -> dict[str, RuleDescription]:
 @pytest.fixture(scope="module")
 def tested() -> str:
     bundle = shipped_bundle()
-    tables = "".join(path.read_text() for path in sorted((HERE / "cases").glob("*.yaml")))
+    tables = "".join(bundle.text(path) for path in bundle.files if path.startswith("tests/cases/"))
     return tables + "".join(bundle.text(path) for path in bundle.test_modules)
 
 
