@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI
+from pydantic import SecretStr
 from starlette.testclient import TestClient
 
 from charter import clock
@@ -30,6 +31,7 @@ from charter.store import tables as t
 from charter.store.unit_of_work import Database
 
 STARTER = shipped_bundle()
+HOOK_SECRET = SecretStr("shown by the forge")
 
 
 class Clock:
@@ -133,17 +135,21 @@ class World:
 def build_world(url: str, state_dir: Path, *, now: Clock | None = None) -> World:
     """A world on an empty, migrated database."""
     now = now or Clock()
-    settings = Settings(state_dir=state_dir, database_url=url, port=8470)
+    settings = Settings(
+        state_dir=state_dir, database_url=url, port=8470, policy_webhook_secret=HOOK_SECRET
+    )
     keys = state_dir / "keys"
     keys.mkdir(parents=True, exist_ok=True)
+    policy_key = load_or_create_key(keys / "policy.key", os.urandom)
     rt = Runtime(
         settings=settings,
         database=Database(url, pool_size=20, now=now),
-        policy=PolicyPoint(),
+        policy=PolicyPoint(policy_key.public_key()),
         provider=LocalProvider(state_dir / "workspaces"),
         keys=Keys(
             credentials=load_or_create_key(keys / "credentials.key", os.urandom),
             audit=load_or_create_key(keys / "audit.key", os.urandom),
+            policy=policy_key,
         ),
         now=now,
         randomness=os.urandom,

@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -59,6 +59,38 @@ class Settings(BaseSettings):
         ge=0,
         le=10_000,
         description="How many of the newest decisions the parity gate makes on both engines.",
+    )
+    policy_repository: str | None = Field(
+        default=None,
+        description="Git repository whose branches are policy changes: an absolute path, "
+        "ssh://…, user@host:path or https://…, without credentials in it.",
+    )
+    policy_branch: str = Field(
+        default="main", description="Its main branch; a push to it is a policy change as well."
+    )
+    policy_path: str = Field(
+        default="", description="Folder of the policies inside that repository; empty for its root."
+    )
+    policy_poll_seconds: float = Field(
+        default=60.0, ge=1, le=86_400, description="How often that repository is fetched."
+    )
+    policy_ssh_key_file: Path | None = Field(
+        default=None, description="Private key for a policy repository over ssh."
+    )
+    policy_ssh_known_hosts_file: Path | None = Field(
+        default=None,
+        description="Known hosts for it; unknown hosts are refused. Without it: the account's own.",
+    )
+    policy_token_file: Path | None = Field(
+        default=None, description="File with the token for a policy repository over https."
+    )
+    policy_webhook_secret_file: Path | None = Field(
+        default=None,
+        description="File with the secret that the forge's webhook shows; with it, a push is "
+        "fetched at once.",
+    )
+    policy_webhook_secret: SecretStr | None = Field(
+        default=None, description="The same secret, where files cannot be mounted."
     )
     organisation: str = Field(default="main", description="Name of the organisation on pages.")
     admin_handle: str = Field(

@@ -29,14 +29,16 @@ def build_runtime(settings: Settings) -> Runtime:
     state.mkdir(mode=0o755, parents=True, exist_ok=True)
     keys = state / "keys"
     keys.mkdir(mode=0o700, exist_ok=True)
+    policy_key = load_or_create_key(keys / "policy.key", clock.random_bytes)
     return Runtime(
         settings=settings,
         database=Database(database_url(settings), pool_size=settings.database_pool),
-        policy=PolicyPoint(engine_maker(settings)),
+        policy=PolicyPoint(policy_key.public_key(), engine_maker(settings)),
         provider=LocalProvider(state / "workspaces"),
         keys=Keys(
             credentials=load_or_create_key(keys / "credentials.key", clock.random_bytes),
             audit=load_or_create_key(keys / "audit.key", clock.random_bytes),
+            policy=policy_key,
         ),
         now=clock.now,
         randomness=clock.random_bytes,

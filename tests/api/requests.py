@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from charter.adapters.rego.load import shipped_bundle
+from tests.support import HOOK_SECRET
 
 API: Final = "/api/v1"
 _BUNDLE: Final = shipped_bundle()
@@ -55,6 +56,19 @@ BODIES: Final[dict[str, dict[str, Any]]] = {
     f"POST {API}/policies/impact": {"json": {"digest": "{digest}"}},
     f"POST {API}/enforcement-points": {"json": {"name": "edge-two", "kind": "opa"}},
     f"POST {API}/enforcement-points/{{point}}/rotate": {"json": {"grace_seconds": 60}},
+    f"POST {API}/policies/changes": {
+        "json": {"files": {**FILES, "docs/more.md": "More.\n"}, "title": "More"}
+    },
+    f"POST {API}/policies/changes/{{change}}/approve": {"json": {"digest": "{candidate}"}},
+    f"POST {API}/policies/changes/{{change}}/reject": {
+        "json": {"digest": "{candidate}", "comment": "No."}
+    },
+    f"POST {API}/policies/changes/{{change}}/withdraw": {"json": {"why": "Not now."}},
+    f"POST {API}/policies/source/webhook": {
+        "headers": {"X-Gitlab-Token": HOOK_SECRET.get_secret_value()},
+        "json": {"ref": "refs/heads/main"},
+    },
+    f"POST {API}/policies/rollback": {"json": {"digest": "{digest}", "why": "A slip."}},
     f"POST {API}/decisions/replay": {"json": {"limit": 5}},
     f"POST {API}/policies/playground": {"json": {"decision": "{decision}"}},
     f"POST {API}/governance/reviews": {
@@ -79,6 +93,7 @@ ABOUT: Final[dict[str, dict[str, str]]] = {
     "own agent": {"agent": "{agent}"},
     "agent's": {"workspace": "{agent_workspace}"},
     "self": {"agent": "self"},
+    "staged": {"change": "{staged_change}"},
 }
 
 

@@ -20,6 +20,7 @@ from fastapi import FastAPI
 from starlette.testclient import TestClient
 
 from charter.api.app import build_api
+from charter.core.policy.pipeline import ChangeState, Edit
 from charter.core.policy.reviews import Side
 from charter.services import (
     agents,
@@ -32,10 +33,12 @@ from charter.services import (
     workspace_use,
     workspaces,
 )
+from charter.services.policy_bundles import store_bundle
+from charter.services.policy_records import PIPELINE, receive
 from charter.services.workspace_questions import WorkspaceRequest
 from charter.store import tables as t
 from charter.store.unit_of_work import Database, Tx
-from tests.support import World
+from tests.support import STARTER, World
 
 
 class UndoneDatabase(Database):
@@ -186,6 +189,7 @@ def _furnish(world: World) -> tuple[dict[str, str], dict[str, str | None]]:
     ids["notice"] = overview.notices(rt, world.caller("lee"))["items"][0]["id"]
     analysed = impact.create(rt, world.admin, digest=ids["digest"])
     ids["impact_run"] = analysed["id"]
+    ids |= _policy_changes(world, ids["digest"])
     ids["link"] = _link(world, "otto")
     tokens: dict[str, str | None] = {
         "nobody": None,
@@ -195,6 +199,36 @@ def _furnish(world: World) -> tuple[dict[str, str], dict[str, str | None]]:
         "agent": world.tokens["agent"],
     }
     return ids, tokens
+
+
+def _policy_changes(world: World, active: str) -> dict[str, str]:
+    """A change that waits for reviews, and one whose time on the stage is over."""
+    candidate = STARTER.with_files({"docs/note.md": "A note.\n"})
+    with world.rt.database.unit_of_work() as tx:
+        store_bundle(tx, candidate, loaded_by="test", note_text="")
+        made = []
+        for state in (ChangeState.IN_REVIEW, ChangeState.STAGED):
+            change_id = receive(
+                tx,
+                [Edit("docs/note.md", None, "A note.\n")],
+                source="proposal",
+                title="A note",
+                description="",
+                author="Pat",
+                author_ids=[],
+                by=PIPELINE,
+            )
+            made.append(change_id)
+            tx.update(
+                t.policy_changes,
+                t.policy_changes.c.id == change_id,
+                state=state.value,
+                digest=candidate.digest,
+                base_digest=active,
+                since=tx.now - timedelta(days=1),
+                checks={"digest": candidate.digest, "passed": True, "summary": "Passed."},
+            )
+    return {"change": made[0], "staged_change": made[1], "candidate": candidate.digest}
 
 
 @contextmanager

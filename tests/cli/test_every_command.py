@@ -10,12 +10,14 @@ from typing import Any
 
 import pytest
 
+from charter.api import policy_changes
 from charter.api import schemas as s
 from charter.api.impact import ImpactIn
 from charter.cli import lazy, reference
 from charter.cli.command import is_argument
 from charter.cli.main import root
 from tests.cli import answers as a
+from tests.cli import answers_policy as ap
 from tests.spec import spec
 
 LEAVES = {" ".join(path): leaf for path, leaf in reference.all_leaves()}
@@ -192,6 +194,50 @@ CALLS: dict[str, tuple[list[str], dict[str, Any]]] = {
         ["imp_1"],
         {"POST /policies/impact/imp_1/cancel": a.impact_run(state="cancelled")},
     ),
+    "policy rollback": (["-m", "too strict"], {"POST /policies/rollback": a.BUNDLE}),
+    "policy changes": ([], {"GET /policies/changes": a.page(ap.CHANGE_SUMMARY)}),
+    "policy change show": (
+        ["chg_0", "--diff"],
+        {
+            "GET /policies/changes": a.page(ap.CHANGE_SUMMARY),
+            f"GET /policies/changes/{ap.CHANGE.id}": ap.CHANGE,
+        },
+    ),
+    "policy propose": (
+        ["POLICY_FOLDER", "-m", "why", "--wait"],
+        {"POST /policies/changes": ap.CHANGE},
+    ),
+    "policy review approve": (
+        [ap.CHANGE.id],
+        {
+            f"GET /policies/changes/{ap.CHANGE.id}": ap.CHANGE,
+            f"POST /policies/changes/{ap.CHANGE.id}/approve": ap.CHANGE,
+        },
+    ),
+    "policy review reject": (
+        [ap.CHANGE.id, "-m", "no"],
+        {
+            f"GET /policies/changes/{ap.CHANGE.id}": ap.CHANGE,
+            f"POST /policies/changes/{ap.CHANGE.id}/reject": ap.CHANGE,
+        },
+    ),
+    "policy promote": (
+        [ap.CHANGE.id],
+        {f"POST /policies/changes/{ap.CHANGE.id}/promote": ap.CHANGE},
+    ),
+    "policy withdraw": (
+        [ap.CHANGE.id],
+        {f"POST /policies/changes/{ap.CHANGE.id}/withdraw": ap.CHANGE},
+    ),
+    "policy source": ([], {"GET /policies/source": ap.SOURCE}),
+    "policy history": ([], {"GET /policies/history": a.page(ap.ACTIVATION)}),
+    "policy bundle": (
+        ["aaaa"],
+        {
+            "GET /policies/bundles": a.page(a.BUNDLE),
+            f"GET /policies/bundles/{a.BUNDLE.digest}": ap.EXPORTED_BUNDLE,
+        },
+    ),
     "decision list": ([], {"GET /decisions": a.page(a.RECORD)}),
     "decision show": (["dec_1"], {"GET /decisions/dec_1": a.RECORD}),
     "decision replay": ([], {"POST /decisions/replay": a.REPLAY}),
@@ -340,6 +386,11 @@ def test_request_bodies_are_what_the_api_takes(
         "policy impact": ImpactIn,
         "enforcement-point register": s.EnforcementPointIn,
         "enforcement-point rotate": s.RotateIn,
+        "policy rollback": s.RollbackIn,
+        "policy propose": policy_changes.ChangeIn,
+        "policy review approve": policy_changes.ReviewIn,
+        "policy review reject": policy_changes.ReviewIn,
+        "policy withdraw": policy_changes.WithdrawIn,
         "policy try": s.TrialIn,
         "decision replay": s.ReplayIn,
         "governance open": s.ReviewOpenIn,

@@ -25,6 +25,7 @@ UNRECORDED: Final = {
     "POST /api/v1/workspaces/preview": "decides and stores nothing",
     "POST /api/v1/decisions/replay": "reads; a POST because it is work",
     "POST /api/v1/policies/playground": "evaluates and stores nothing",
+    "POST /api/v1/policies/source/webhook": "rings a bell; what is fetched leaves its own events",
     "POST /api/v1/notices/{notice}/read": "a reader's own mark on a message to them",
 }
 SAFE: Final = {"GET"}
@@ -36,6 +37,7 @@ READERS: Final = (
     "bundles",
     "rules",
     "rule",
+    "exported",
     "state",
     "proof",
     "events_page",

@@ -22,6 +22,7 @@ NOUNS: Final = (
     "people",
     "playground",
     "policies",
+    "policy_changes",
     "roles",
     "templates",
     "workspaces",
@@ -29,7 +30,14 @@ NOUNS: Final = (
 FACES: Final = ("api", "cli", "portal")
 # Nouns that a face does not have under their own name. This list may only get shorter.
 ABSENT: Final = {
-    "portal": {"enforcement_points", "kubernetes", "people", "roles", "templates"},
+    "portal": {
+        "enforcement_points",
+        "kubernetes",
+        "people",
+        "policy_changes",
+        "roles",
+        "templates",
+    },
     "api": set(),
     "cli": set(),
 }

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from charter.core.kernel.errors import CharterError, UnauthenticatedError
-from charter.services import agents, approvals, identity, people, roles, workspaces
+from charter.services import agents, approvals, identity, people, policies, roles, workspaces
 from charter.services.workspace_questions import WorkspaceRequest
 from tests.spec import spec
 from tests.support import World
@@ -149,5 +149,8 @@ def test_what_an_agent_starts_in_the_moment_of_its_kill_does_not_start(world: Wo
 def test_a_request_that_began_under_the_old_bundle_finishes_under_it(world: World) -> None:
     with world.rt.database.unit_of_work() as tx:
         old = world.rt.policy.active(tx)
-    world.rt.policy._swap(old.digest, old.bundle)  # what another replica's apply does
+    more = {path: old.bundle.text(path) for path in old.bundle.files}
+    policies.apply(world.rt, world.admin, {**more, "docs/note.md": "A note.\n"}, "")
+    with world.rt.database.unit_of_work() as tx:
+        assert world.rt.policy.active(tx) is not old
     assert isinstance(old.engine.evaluate("{}"), str)

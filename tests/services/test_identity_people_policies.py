@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-import sqlalchemy as sa
 
 from charter.core.kernel.errors import (
     CharterError,
@@ -11,13 +10,9 @@ from charter.core.kernel.errors import (
     ForbiddenError,
     InvalidInputError,
     UnauthenticatedError,
-    UnavailableError,
 )
-from charter.core.policy.bundle import Bundle
 from charter.services import decisions, identity, people, policies, replay, roles, workspaces
-from charter.services.policy_point import PolicyPoint
 from charter.services.workspaces import WorkspaceRequest
-from charter.store import tables as t
 from tests.spec import spec
 from tests.support import STARTER, World
 
@@ -121,19 +116,6 @@ def test_a_good_bundle_takes_over_and_a_broken_one_does_not(world: World) -> Non
     rest = policies.bundles(world.rt, world.admin, cursor=page["next"])
     assert {b["digest"] for b in page["items"] + rest["items"]} == {first, second}
     assert policies.activate(world.rt, world.admin, first)["active"]
-
-
-@spec("PC-2")
-def test_an_active_bundle_that_does_not_compile_makes_every_decision_a_refusal(
-    world: World,
-) -> None:
-    broken = Bundle({**FILES, "admission/extra.rego": "package admission\n\ndeny contains x if {"})
-    with world.rt.database.unit_of_work() as tx:
-        policies.store_bundle(tx, broken, loaded_by="test", note_text="")
-        tx.update(t.active_bundle, sa.true(), digest=broken.digest)
-    with pytest.raises(UnavailableError) as refused, world.rt.database.reading() as tx:
-        PolicyPoint().active(tx)
-    assert (refused.value.status, refused.value.code) == (503, "policy-unavailable")
 
 
 @spec("PC-14")

@@ -83,7 +83,7 @@ def test_a_bundle_that_engines_see_differently_is_refused_by_rule_and_decision(
 @pytest.mark.timeout(600)
 def test_decisions_that_opa_made_replay_on_the_builtin_engine(world: World, opa_url: str) -> None:
     settings = configured(world.rt, opa_url, policy_engine="opa").settings
-    point = PolicyPoint(engine_maker(settings))
+    point = PolicyPoint(world.rt.keys.policy.public_key(), engine_maker(settings))
     rt = dataclasses.replace(world.rt, policy=point)
     try:
         made = workspaces.create(rt, world.caller("dana"), WorkspaceRequest("api", "python"))
@@ -100,7 +100,9 @@ def test_decisions_that_opa_made_replay_on_the_builtin_engine(world: World, opa_
 @spec("PC-2")
 def test_without_its_opa_nothing_is_decided(world: World) -> None:
     settings = configured(world.rt, f"http://127.0.0.1:{free_port()}", policy_engine="opa").settings
-    rt = dataclasses.replace(world.rt, policy=PolicyPoint(engine_maker(settings)))
+    rt = dataclasses.replace(
+        world.rt, policy=PolicyPoint(world.rt.keys.policy.public_key(), engine_maker(settings))
+    )
     with pytest.raises(UnavailableError):
         workspaces.create(rt, world.caller("dana"), WorkspaceRequest("api", "python"))
     nowhere = configured(world.rt, None, policy_engine="opa").settings

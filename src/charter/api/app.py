@@ -29,6 +29,7 @@ from charter.api import (
     people,
     playground,
     policies,
+    policy_changes,
     problems,
     roles,
     sign_in,
@@ -49,6 +50,7 @@ _ROUTERS = (
     workspaces.router,
     agents.router,
     approvals.router,
+    policy_changes.router,
     policies.router,
     playground.router,
     impact.router,
@@ -59,6 +61,8 @@ _ROUTERS = (
     audit.router,
     overview.router,
 )
+# Whoever holds a one-time link, and a forge that signs what it sends.
+_WITHOUT_CALLER = {f"{PREFIX}/sign-in", f"{PREFIX}/policies/source/webhook"}
 
 
 def build_api(rt: Runtime) -> FastAPI:
@@ -108,7 +112,9 @@ def _health(app: FastAPI, rt: Runtime) -> None:
                 tx.one(sa.select(sa.literal(1)))
                 checks["database"] = "ok"
                 rt.policy.active(tx)
-                checks["policy"] = "ok"
+                # A last good bundle decides safely, so the replica stays in service, and says so.
+                trouble = rt.policy.trouble(tx)
+                checks["policy"] = trouble[0].message if trouble else "ok"
         except CharterError as error:
             checks["failing"] = error.message
         return JSONResponse(checks, status_code=503 if "failing" in checks else 200)
@@ -146,7 +152,7 @@ def _openapi(app: FastAPI) -> dict[str, Any]:
         schemas["Problem"] = problems.Problem.model_json_schema()
         for path, operations in document["paths"].items():
             for operation in operations.values():
-                if path != f"{PREFIX}/sign-in":
+                if path not in _WITHOUT_CALLER:
                     operation["security"] = [{"bearer": []}, {"session": []}]
         app.openapi_schema = document
     return app.openapi_schema

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Path
 
 from charter.api import schemas as s
 from charter.api.deps import PROBLEMS, CallerDep, Cursor, Limit, RuntimeDep
-from charter.services import policies
+from charter.services import policies, policy_bundles
 
 router = APIRouter(tags=["policies"], responses=PROBLEMS)
 
@@ -26,7 +26,7 @@ def active(rt: RuntimeDep, caller: CallerDep) -> s.BundleOut:
 def bundles(
     rt: RuntimeDep, caller: CallerDep, cursor: Cursor = None, limit: Limit = 50
 ) -> s.Page[s.BundleOut]:
-    """All bundles that were ever in force or loaded."""
+    """All bundles that were ever in force."""
     return s.Page[s.BundleOut].model_validate(
         policies.bundles(rt, caller, cursor=cursor, limit=limit)
     )
@@ -35,13 +35,37 @@ def bundles(
 @router.post("/policies/bundles", status_code=201)
 def apply(rt: RuntimeDep, caller: CallerDep, body: s.BundleIn) -> s.BundleOut:
     """Check a bundle (it compiles, its data is complete, its tests pass) and put it in force."""
-    return s.BundleOut(**policies.apply(rt, caller, body.files, body.note))
+    return s.BundleOut(
+        **policies.apply(rt, caller, body.files, body.note, emergency=body.emergency)
+    )
 
 
 @router.post("/policies/bundles/{digest}/activate")
 def activate(rt: RuntimeDep, caller: CallerDep, digest: Digest) -> s.BundleOut:
-    """Put a kept bundle in force again."""
+    """Put a bundle in force again that was in force before."""
     return s.BundleOut(**policies.activate(rt, caller, digest))
+
+
+@router.get("/policies/bundles/{digest}")
+def exported(rt: RuntimeDep, caller: CallerDep, digest: Digest) -> s.ExportedBundleOut:
+    """A kept bundle with its signature, to be checked anywhere."""
+    return s.ExportedBundleOut(**policy_bundles.exported(rt, caller, digest))
+
+
+@router.get("/policies/history")
+def history(
+    rt: RuntimeDep, caller: CallerDep, cursor: Cursor = None, limit: Limit = 50
+) -> s.Page[s.ActivationOut]:
+    """What was in force when, who put it there and why."""
+    return s.Page[s.ActivationOut].model_validate(
+        policy_bundles.list_history(rt, caller, cursor=cursor, limit=limit)
+    )
+
+
+@router.post("/policies/rollback")
+def rollback(rt: RuntimeDep, caller: CallerDep, body: s.RollbackIn) -> s.BundleOut:
+    """Go back to a bundle that was in force; replicas follow with their next decision."""
+    return s.BundleOut(**policies.go_back(rt, caller, body.digest, body.why))
 
 
 @router.get("/policies/rules")

@@ -954,17 +954,52 @@ class BundleIn(In):
 
     files: dict[Annotated[str, Field(max_length=200)], Annotated[str, Field(max_length=262_144)]]
     note: Line = ""
+    emergency: bool = False
 
 
 class BundleOut(BaseModel):
-    """A stored bundle."""
+    """A kept bundle. `failing` says why it cannot be loaded; `standing_in` then decides."""
 
     digest: str
     created_at: datetime
     loaded_by: str
     note: str
     active: bool
+    signed: bool = True
     rules: int | None = None
+    failing: str | None = None
+    standing_in: str | None = None
+
+
+class RollbackIn(In):
+    """Which bundle to go back to (without one: the one before), and why."""
+
+    digest: Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")] | None = None
+    why: Line = ""
+
+
+class ActivationOut(BaseModel):
+    """One time that a bundle was put in force."""
+
+    id: str
+    digest: str
+    previous: str | None
+    kind: str
+    by: str
+    by_handle: str
+    why: str
+    change_id: str | None
+    at: datetime
+    active: bool
+
+
+class ExportedBundleOut(BaseModel):
+    """A bundle with what its signature says; null where it was never signed."""
+
+    statement: dict[str, str]
+    signature: str | None
+    public_key: str
+    files: dict[str, str]
 
 
 class AuditEventOut(BaseModel):

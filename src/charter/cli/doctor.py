@@ -277,5 +277,8 @@ def _audit(state: Any) -> Check:
 def _policy(bundle: Any) -> Check:
     if not bundle["active"]:
         return Check("policy", "fail", "No bundle is active.", "charter policy apply DIR")
+    if bundle.get("failing") is not None:
+        fix = "An earlier one decides meanwhile. Put a good one in force: charter policy rollback."
+        return Check("policy", "fail", f"It cannot be loaded: {bundle['failing']}", fix)
     rules = "" if bundle.get("rules") is None else f", {bundle['rules']} rules"
     return Check("policy", "ok", f"{bundle['digest'][:19]}…{rules}")

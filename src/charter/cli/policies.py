@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from charter.cli import exemptions, impact, playground, policy_author, policy_opa
+from charter.cli import (
+    exemptions,
+    impact,
+    playground,
+    policy_author,
+    policy_changes,
+    policy_opa,
+)
 from charter.cli.arguments import one_of
 from charter.cli.command import All, Call, Limit, command, noun
 from charter.cli.errors import ExitCode
@@ -90,6 +98,8 @@ def _bundle(b: Mapping[str, Any]) -> None:
             ("active", yes_no(b["active"])),
             ("loaded", f"{when(b['created_at'])} by {b['loaded_by']}"),
             ("note", b["note"]),
+            ("failing", b.get("failing")),
+            ("deciding instead", b.get("standing_in")),
             ("rules", None if b.get("rules") is None else str(b["rules"])),
         ]
     )
@@ -122,37 +132,122 @@ def bundles(call: Call, limit: Limit = 50, all_: All = False) -> None:
 @command(
     app,
     "apply",
-    examples=["charter policy apply policies/ --note 'egress list of the web team'"],
+    examples=[
+        "charter policy apply policies/ --note 'egress list of the web team'",
+        "charter policy apply policies/ --emergency -m 'a leaked token is being used'",
+    ],
 )
 def apply(
     call: Call,
     folder: Folder,
     note: Annotated[str, typer.Option("--note", "-m", help="What changes; it is recorded.")] = "",
+    emergency: Annotated[
+        bool, typer.Option("--emergency", help="Pass the reviews by; security is told at once.")
+    ] = False,
 ) -> None:
     """Send a folder of rules; the server checks it, runs its tests and puts it in force."""
     from charter.adapters.rego.load import load_directory  # noqa: PLC0415 — only here needed
 
     bundle = load_directory(folder)
     files = {path: bundle.text(path) for path in sorted(bundle.files)}
-    made = call.client.create("policies", "bundles", body={"files": files, "note": note}).body
+    body = {"files": files, "note": note, "emergency": emergency}
+    made = call.client.create("policies", "bundles", body=body).body
     call.answer(made, lambda: _bundle(made))
 
 
+def _digest(call: Call, start: str) -> str:
+    """The whole digest of a kept bundle from its start.
+
+    With none or several the server is asked for what was typed, and says what is wrong with it.
+    """
+    stored = call.client.page("policies", "bundles")["items"]
+    whole = start if start.startswith("sha256:") else f"sha256:{start}"
+    matching = [b["digest"] for b in stored if b["digest"].startswith(whole)]
+    return matching[0] if len(matching) == 1 else whole
+
+
+DigestArgument = Annotated[
+    str, typer.Argument(metavar="DIGEST", help="Of charter policy bundles; a start will do.")
+]
+
+
 @command(app, "activate", examples=["charter policy activate sha256:3f…"])
-def activate(
+def activate(call: Call, digest: DigestArgument) -> None:
+    """Put a bundle in force again that was in force before."""
+    found = call.client.post("policies", "bundles", _digest(call, digest), "activate").body
+    call.answer(found, lambda: _bundle(found))
+
+
+@command(
+    app,
+    "rollback",
+    examples=[
+        "charter policy rollback -m 'it stops every start'",
+        "charter policy rollback sha256:3f… -m 'back to Monday'",
+    ],
+)
+def rollback(
     call: Call,
     digest: Annotated[
-        str, typer.Argument(metavar="DIGEST", help="Of charter policy bundles; a start will do.")
-    ],
+        str | None,
+        typer.Argument(metavar="DIGEST", help="Of charter policy bundles; a start will do."),
+    ] = None,
+    to: Annotated[
+        str | None, typer.Option("--to", help="previous: the one before (also without DIGEST).")
+    ] = None,
+    why: Annotated[str, typer.Option("--why", "-m", help="Why; it is recorded.")] = "",
 ) -> None:
-    """Put a stored bundle in force again."""
-    stored = call.client.page("policies", "bundles")["items"]
-    start = digest if digest.startswith("sha256:") else f"sha256:{digest}"
-    matching = [b["digest"] for b in stored if b["digest"].startswith(start)]
-    # With none or several the server is asked for what was typed, and says what is wrong with it.
-    chosen = matching[0] if len(matching) == 1 else digest
-    found = call.client.post("policies", "bundles", chosen, "activate").body
+    """Go back to an earlier bundle; it counts everywhere with the next decision."""
+    one_of(to, "--to", ("previous",))
+    chosen = None if digest is None or to is not None else _digest(call, digest)
+    body = {"digest": chosen, "why": why}
+    found = call.client.post("policies", "rollback", body=body).body
     call.answer(found, lambda: _bundle(found))
+
+
+@command(app, "history", examples=["charter policy history", "charter policy history --all"])
+def history(call: Call, limit: Limit = 50, all_: All = False) -> None:
+    """List what was in force when, who put it there and why."""
+    page = call.client.page("policies", "history", limit=None if all_ else limit)
+
+    def text(items: list[Any]) -> None:
+        table(
+            ("WHEN", "DIGEST", "HOW", "BY", "WHY"),
+            [(when(a["at"]), a["digest"][:19], a["kind"], a["by_handle"], a["why"]) for a in items],
+        )
+
+    call.listing(page, text, empty="Nothing has been in force yet.")
+
+
+@command(
+    app,
+    "bundle",
+    examples=["charter policy bundle 3f… --output bundle.json"],
+)
+def bundle(
+    call: Call,
+    digest: DigestArgument,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Write it here, files and all.")
+    ] = None,
+) -> None:
+    """Export a kept bundle with its signature, which anybody can check with the public key."""
+    found = call.client.get("policies", "bundles", _digest(call, digest))
+    if output is not None:
+        output.write_text(json.dumps(found, indent=2, sort_keys=True) + "\n")
+
+    def text() -> None:
+        pairs(
+            [
+                ("digest", found["statement"]["digest"]),
+                ("signature", found["signature"] or "none: it was never accepted"),
+                ("public key", found["public_key"]),
+                ("files", str(len(found["files"]))),
+                ("written to", None if output is None else str(output)),
+            ]
+        )
+
+    call.answer(found, text)
 
 
 @command(
@@ -274,3 +369,4 @@ policy_opa.register(app)
 policy_author.register(app)
 playground.register(app)
 exemptions.register(app)
+policy_changes.register(app)

@@ -7,7 +7,18 @@ import signal
 from types import FrameType
 from typing import Final
 
-from charter.controllers import drift, expiry, lifecycle, outbox, policy_impact, reviews, sealing
+from charter.controllers import (
+    drift,
+    expiry,
+    lifecycle,
+    outbox,
+    policy_changes,
+    policy_impact,
+    policy_monitor,
+    policy_source,
+    reviews,
+    sealing,
+)
 from charter.controllers.loop import Controller, Loop, forget_old_replicas
 from charter.controllers.policy_shadow import ShadowStep
 from charter.core.kernel.errors import UnavailableError
@@ -19,6 +30,7 @@ _EXECUTORS: Final = 4  # effects wait for sandboxes, not for the processor
 _DRIFT_SECONDS: Final = 10.0  # how long a sandbox that died by itself may stay unnoticed
 _REVIEW_SECONDS: Final = 60.0  # a calendar of days; how old a count may be
 _SHADOW_SECONDS: Final = 5.0  # a staged candidate answers a little later than the live policy
+_MONITOR_SECONDS: Final = 2.0  # how long a spike or a broken bundle may stay unnoticed
 _SEAL_SECONDS: Final = 0.5  # how long an event may wait for its seal
 
 
@@ -31,6 +43,9 @@ def controllers() -> list[Controller]:
         Controller("sealing", sealing.step, every_seconds=_SEAL_SECONDS),
         Controller("policy-impact", policy_impact.step),
         Controller("policy-shadow", ShadowStep(), every_seconds=_SHADOW_SECONDS),
+        Controller("policy-source", policy_source.step),
+        Controller("policy-changes", policy_changes.step),
+        Controller("policy-monitor", policy_monitor.step, every_seconds=_MONITOR_SECONDS),
         Controller("drift", drift.step, every_seconds=_DRIFT_SECONDS),
         Controller("reviews", reviews.step, every_seconds=_REVIEW_SECONDS),
         Controller("rule-usage", reviews.count, every_seconds=_REVIEW_SECONDS),

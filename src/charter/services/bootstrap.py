@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from charter.core.access.roles import ORGANISATION, RoleName
 from charter.core.audit.event import ActorRef, AuditEvent, Outcome
 from charter.core.policy.bundle import Bundle
-from charter.services import people, policies
+from charter.services import people, policy_bundles
 from charter.services.runtime import Runtime
 from charter.services.starter import STARTER_TEMPLATES
 from charter.store import tables as t
@@ -27,9 +27,17 @@ def bootstrap(rt: Runtime, bundle: Bundle) -> str | None:
     with rt.database.unit_of_work() as tx:
         tx.conn.execute(sa.text("SELECT pg_advisory_xact_lock(hashtext('charter.bootstrap'))"))
         if tx.one(sa.select(t.active_bundle.c.digest)) is None:
-            policies.store_bundle(tx, bundle, loaded_by=INSTALLER.id, note_text="Starter policies.")
-            policies.set_active(tx, bundle.digest)
-            _record(tx, "policy.activated", "policy", bundle.digest)
+            note_text = "Starter policies."
+            policy_bundles.store_bundle(tx, bundle, loaded_by=INSTALLER.id, note_text=note_text)
+            policy_bundles.put_in_force(
+                rt,
+                tx,
+                bundle.digest,
+                kind=policy_bundles.Kind.BOOTSTRAP,
+                by=INSTALLER,
+                why=note_text,
+            )
+        policy_bundles.adopt(rt, tx, INSTALLER)
         for template in STARTER_TEMPLATES:
             _template(tx, template)
         admin_id = _first_admin(rt, tx)

@@ -25,14 +25,14 @@ from charter.core.audit.event import ActorRef, AuditEvent, Outcome
 from charter.core.kernel.canonical import canonical_json, digest
 from charter.core.kernel.decision import Decision, Effect
 from charter.core.kernel.errors import ForbiddenError, NotFoundError
-from charter.core.policy.decide import GrantView, resource_digest
+from charter.core.policy.decide import UNAVAILABLE_RULE, GrantView, resource_digest
 from charter.core.policy.judge import grant_json, judge, quota_json
 from charter.core.policy.result import PolicyFailure, parse_outcome
 from charter.core.resources.amounts import Amount
 from charter.core.resources.quotas import QuotaLine
 from charter.services import paging
 from charter.services.documents import decision_document
-from charter.services.policy_point import ActivePolicy
+from charter.services.policy_point import ActivePolicy, write_down
 from charter.services.runtime import Caller, Runtime
 from charter.store import tables as t
 from charter.store.unit_of_work import Row, Tx
@@ -123,12 +123,12 @@ def evaluate(policy: ActivePolicy, facts: Mapping[str, Any]) -> Decision:
 def preview(rt: Runtime, tx: Tx, question: Question) -> Answer:
     """The answer without storing it: nothing has happened yet that an auditor could ask about."""
     facts = facts_of(tx, question)
-    return Answer(evaluate(rt.policy.active(tx), facts), facts, None)
+    return Answer(evaluate(rt.policy.deciding(tx, question.resource), facts), facts, None)
 
 
 def ask(rt: Runtime, tx: Tx, question: Question) -> Answer:
     """Decide, store the decision with its facts, and write the decision's audit event."""
-    policy = rt.policy.active(tx)
+    policy = rt.policy.deciding(tx, question.resource)
     facts = facts_of(tx, question)
     started = time.perf_counter()
     decision = evaluate(policy, facts)
@@ -155,9 +155,20 @@ def ask(rt: Runtime, tx: Tx, question: Question) -> Answer:
         core_version=__version__,
         duration_us=duration_us,
     )
+    _write_down_failures(rt, tx, policy, decision)
     answer = Answer(decision, facts, decision_id)
     record(tx, question, answer)
     return answer
+
+
+def _write_down_failures(rt: Runtime, tx: Tx, policy: ActivePolicy, decision: Decision) -> None:
+    """Leave what an alert is made of, where a bundle cannot be loaded or its engine failed."""
+    for trouble in rt.policy.trouble(tx) if rt.policy.troubled else ():
+        if trouble.own_fault:
+            write_down(tx, trouble.digest, "load", trouble.message)
+    for violation in decision.violations:
+        if violation.rule == UNAVAILABLE_RULE:
+            write_down(tx, policy.digest, "engine", violation.message)
 
 
 OUTCOMES: Final = {

@@ -11,21 +11,32 @@ from collections.abc import Mapping
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import insert
 
 from charter.adapters.rego.check import check as checked
 from charter.adapters.rego.describe import RuleDescription
 from charter.adapters.rego.syntax import PolicyRefusedError
 from charter.core.access.invariants import ResourceRef
 from charter.core.access.permissions import Permission
-from charter.core.kernel.errors import InvalidInputError, NotFoundError
+from charter.core.access.roles import RoleName
+from charter.core.kernel.errors import ConflictError, InvalidInputError, NotFoundError
 from charter.core.policy.bundle import Bundle
+from charter.core.policy.pipeline_limits import DirectApply
 from charter.services import paging
-from charter.services.access import carry_out, note, simple
+from charter.services.access import carry_out, simple
 from charter.services.decisions import Answer, actor
-from charter.services.exemptions import record_changes
-from charter.services.lifecycle import recheck_all
-from charter.services.policy_point import compile_engine
+from charter.services.policy_bundles import (
+    SECURITY_AND_PLATFORM,
+    Kind,
+    active_digest,
+    check_earlier,
+    check_parity,
+    previous_good,
+    put_in_force,
+    row_of,
+    store_bundle,
+    tell,
+)
+from charter.services.policy_signature import signed_by
 from charter.services.runtime import Caller, Runtime
 from charter.store import tables as t
 from charter.store.unit_of_work import Row, Tx
@@ -56,94 +67,128 @@ def check(files: Mapping[str, str]) -> Bundle:
     return bundle
 
 
-def store_bundle(tx: Tx, bundle: Bundle, *, loaded_by: str, note_text: str) -> None:
-    """Keep the bundle; one that is there already stays as it is."""
-    tx.conn.execute(
-        insert(t.bundles)
-        .values(
-            digest=bundle.digest,
-            files={path: bundle.text(path) for path in bundle.files},
-            loaded_by=loaded_by,
-            note=note_text,
-            created_at=tx.now,
-        )
-        .on_conflict_do_nothing()
-    )
+def apply(
+    rt: Runtime,
+    caller: Caller,
+    files: Mapping[str, str],
+    note_text: str,
+    *,
+    emergency: bool = False,
+) -> dict[str, Any]:
+    """Check, keep and put in force at once, where the bundle in force lets that be.
 
-
-def set_active(tx: Tx, digest: str) -> None:
-    """Put a stored bundle in force; every replica follows with its next decision."""
-    statement = insert(t.active_bundle).values(single_row=True, digest=digest, since=tx.now)
-    tx.conn.execute(
-        statement.on_conflict_do_update(
-            index_elements=["single_row"],
-            set_={"digest": statement.excluded.digest, "since": statement.excluded.since},
-        )
-    )
-    recheck_all(tx)
-    tx.wake = True
-
-
-def apply(rt: Runtime, caller: Caller, files: Mapping[str, str], note_text: str) -> dict[str, Any]:
-    """Check, keep and put in force."""
+    An emergency passes the pipeline by: it needs a reason, and every security admin hears of it.
+    """
 
     def act(tx: Tx, answer: Answer) -> dict[str, Any]:
+        _check_direct(rt, tx, emergency=emergency, why=note_text)
         bundle = check(files)
         store_bundle(tx, bundle, loaded_by=caller.id, note_text=note_text)
-        _activate(tx, caller, bundle.digest, answer)
-        return _view(tx, _row(tx, bundle.digest))
+        put_in_force(
+            rt,
+            tx,
+            bundle.digest,
+            kind=Kind.EMERGENCY if emergency else Kind.APPLY,
+            by=actor(caller),
+            why=note_text,
+            decision_id=answer.id,
+        )
+        if emergency:
+            _alarm(tx, caller, bundle.digest, note_text)
+        return _view(rt, tx, row_of(tx, bundle.digest))
 
+    if not emergency:  # it must be possible while OPA is down
+        check_parity(rt, caller, Bundle(files))
     return carry_out(
         rt, lambda _: simple(caller, Permission.POLICY_APPLY, ResourceRef("policy")), act
+    )
+
+
+def _check_direct(rt: Runtime, tx: Tx, *, emergency: bool, why: str) -> None:
+    """Raise unless a bundle may be put in force past the pipeline."""
+    if emergency:
+        if not why.strip():
+            raise InvalidInputError(
+                "An emergency needs its reason on record.",
+                fix="Say why with -m.",
+                code="reason-required",
+            )
+        return
+    how = rt.policy.active(tx).data.pipeline.direct_apply
+    watched = rt.settings.policy_repository is not None
+    if how is DirectApply.EMERGENCY or (how is DirectApply.WITHOUT_SOURCE and watched):
+        raise ConflictError(
+            "Policies here change through reviews, not directly.",
+            fix="Push to a branch, or charter policy propose DIR -m WHY. "
+            "In an emergency: charter policy apply DIR --emergency -m WHY.",
+            code="pipeline-required",
+        )
+
+
+def _alarm(tx: Tx, caller: Caller, digest: str, why: str) -> None:
+    name = caller.person.handle
+    tell(
+        tx,
+        (RoleName.SECURITY_ADMIN.value,),
+        "policy-emergency",
+        f"{name} put a policy bundle in force past the reviews, as an emergency: {why}",
+        ("policy", digest),
     )
 
 
 def activate(rt: Runtime, caller: Caller, digest: str) -> dict[str, Any]:
-    """Put an earlier bundle in force again."""
+    """Put an earlier bundle in force again; `go_back` says the same with a reason."""
+    return _go_back(rt, caller, Permission.POLICY_APPLY, digest, "")
 
+
+def go_back(rt: Runtime, caller: Caller, digest: str | None, why: str) -> dict[str, Any]:
+    """Put a bundle in force that was in force before; without a digest, the one before this one.
+
+    Effective on every replica with its next decision.
+    """
+    return _go_back(rt, caller, Permission.POLICY_ROLLBACK, digest, why)
+
+
+def _go_back(
+    rt: Runtime, caller: Caller, permission: Permission, digest: str | None, why: str
+) -> dict[str, Any]:
     def act(tx: Tx, answer: Answer) -> dict[str, Any]:
-        row = _row(tx, digest)
-        compile_engine(Bundle(row["files"])).engine.close()
-        _activate(tx, caller, digest, answer)
-        return _view(tx, row)
+        chosen = digest or previous_good(tx)
+        if chosen is None:
+            raise ConflictError(
+                "No other bundle has been in force yet, so there is none to go back to.",
+                fix="Put a corrected one in force: charter policy apply DIR.",
+                code="no-earlier-bundle",
+            )
+        row = check_earlier(tx, chosen)
+        reason = f": {why}" if why else "."
+        put_in_force(
+            rt, tx, chosen, kind=Kind.ROLLBACK, by=actor(caller), why=why, decision_id=answer.id
+        )
+        tell(
+            tx,
+            SECURITY_AND_PLATFORM,
+            "policy-rolled-back",
+            f"{caller.person.handle} went back to an earlier policy bundle{reason}",
+            ("policy", chosen),
+        )
+        return _view(rt, tx, row)
 
-    return carry_out(
-        rt, lambda _: simple(caller, Permission.POLICY_APPLY, ResourceRef("policy")), act
-    )
-
-
-def _activate(tx: Tx, caller: Caller, digest: str, answer: Answer) -> None:
-    previous = tx.one(sa.select(t.active_bundle.c.digest))
-    set_active(tx, digest)
-    before = None if previous is None else previous["digest"]
-    record_changes(tx, actor(caller), before, digest, answer.id)
-    note(
-        tx,
-        caller,
-        "policy.activated",
-        "policy",
-        digest,
-        decision_id=answer.id,
-        facts={"previous": before},
-    )
+    return carry_out(rt, lambda _: simple(caller, permission, ResourceRef("policy")), act)
 
 
-def _row(tx: Tx, digest: str) -> Row:
-    row = tx.one(sa.select(t.bundles).where(t.bundles.c.digest == digest))
-    if row is None:
-        raise NotFoundError("There is no such bundle.", fix="charter policy bundles lists them.")
-    return row
-
-
-def _view(tx: Tx, row: Row) -> dict[str, Any]:
-    active = tx.one(sa.select(t.active_bundle.c.digest))
+def _view(rt: Runtime, tx: Tx, row: Row) -> dict[str, Any]:
+    is_active = active_digest(tx) == row["digest"]
     return {
         "digest": row["digest"],
         "created_at": row["created_at"],
         "loaded_by": row["loaded_by"],
         "note": row["note"],
-        "active": active is not None and active["digest"] == row["digest"],
+        "active": is_active,
+        "signed": signed_by(rt.keys.policy.public_key(), row),
         "rules": None,
+        "failing": None,
+        "standing_in": None,
     }
 
 
@@ -152,21 +197,27 @@ def active(rt: Runtime, caller: Caller) -> dict[str, Any]:
     del caller
     with rt.database.reading() as tx:
         policy = rt.policy.active(tx)
+        digest = active_digest(tx) or policy.digest
+        failing = [trouble for trouble in rt.policy.trouble(tx) if trouble.digest == digest]
         return {
-            **_view(tx, _row(tx, policy.digest)),
+            **_view(rt, tx, row_of(tx, digest)),
             "rules": len(policy.rules),
+            "failing": failing[0].message if failing else None,
+            "standing_in": policy.digest if policy.digest != digest else None,
         }
 
 
 def bundles(
     rt: Runtime, caller: Caller, *, cursor: str | None = None, limit: int = 50
 ) -> dict[str, Any]:
-    """All kept bundles, newest first."""
+    """All bundles that were ever in force, newest first; any of them can be again."""
     del caller
     limit = paging.checked_limit(limit)
     with rt.database.reading() as tx:
         c = t.bundles.c
-        query = sa.select(c.digest, c.created_at, c.loaded_by, c.note)
+        was = sa.select(t.policy_activations.c.digest)
+        names = (c.digest, c.created_at, c.loaded_by, c.note, c.signature)
+        query = sa.select(*names).where(c.digest.in_(was))
         if cursor is not None:  # digests have no order in time, so the row itself is the place
             last = tx.one(query.where(c.digest == cursor))
             if last is not None:
@@ -176,7 +227,7 @@ def bundles(
                 )
         rows = tx.all(query.order_by(c.created_at.desc(), c.digest.desc()).limit(limit + 1))
         more = rows[limit - 1]["digest"] if len(rows) > limit else None
-        return {"items": [_view(tx, row) for row in rows[:limit]], "next": more}
+        return {"items": [_view(rt, tx, row) for row in rows[:limit]], "next": more}
 
 
 def rules(rt: Runtime, caller: Caller) -> list[dict[str, Any]]:

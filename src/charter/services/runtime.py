@@ -20,10 +20,11 @@ from charter.store.unit_of_work import Database
 
 @dataclass(frozen=True, slots=True)
 class Keys:
-    """The two signing keys: for agents' credentials and for the audit log's checkpoints."""
+    """The signing keys: for agents' credentials, the audit log's checkpoints, policy bundles."""
 
     credentials: Ed25519PrivateKey
     audit: Ed25519PrivateKey
+    policy: Ed25519PrivateKey
 
 
 @dataclass(frozen=True, slots=True)

@@ -280,6 +280,7 @@ bundles = sa.Table(
     _text("loaded_by"),
     _text("note"),
     _at("created_at"),
+    _text("signature", null=True),  # only what is signed may be in force
 )
 active_bundle = sa.Table(
     "active_bundle",
@@ -621,4 +622,104 @@ shadow_differences = sa.Table(
     _text("after"),
     sa.Column("rules", ARRAY(sa.Text), nullable=False),
     _text("result"),
+)
+
+# --- policy changes ---------------------------------------------------------------------------
+policy_activations = sa.Table(
+    "policy_activations",
+    metadata,
+    _id(),
+    sa.Column("digest", sa.Text, sa.ForeignKey("bundles.digest"), nullable=False),
+    _text("previous", null=True),
+    _text("kind"),  # bootstrap, apply, emergency, promote, rollback, automatic-rollback
+    _text("actor_kind"),
+    _text("actor_id"),
+    _text("why"),
+    _text("change_id", null=True),
+    _at("at"),
+    sa.Index(None, "at"),
+)
+policy_failures = sa.Table(
+    "policy_failures",
+    metadata,
+    sa.Column("digest", sa.Text, primary_key=True),
+    sa.Column("kind", sa.Text, primary_key=True),  # load, engine
+    _text("message"),
+    _at("at"),
+    _at("announced_at", null=True),
+)
+policy_changes = sa.Table(
+    "policy_changes",
+    metadata,
+    _id(),
+    _text("source"),  # git, proposal
+    _text("branch", null=True),
+    _text("commit", null=True),
+    _text("title"),
+    _text("description"),
+    _text("author"),  # as people read it
+    sa.Column("author_ids", ARRAY(sa.Text), nullable=False),  # those of them who are known here
+    sa.Column("edits", JSONB, nullable=False),
+    _text("digest", null=True),
+    _text("base_digest", null=True),
+    _text("conflict", null=True),
+    sa.Column("checks", JSONB, nullable=True),
+    _text("impact_id", null=True),
+    _text("state"),
+    _text("reason"),
+    _at("since"),
+    _at("created_at"),
+    _at("claimed_until", null=True),
+    _int("attempts", 0),
+    _at("promoted_at", null=True),
+    _text("previous_digest", null=True),
+    sa.Column("monitor", JSONB, nullable=True),
+    _at("closed_at", null=True),
+    sa.Index(None, "created_at", "id"),
+    sa.Index(
+        "ix_policy_changes_open",
+        "created_at",
+        postgresql_where=sa.text("closed_at IS NULL"),
+    ),
+    # One change at a time: two would both be answerable for one spike.
+    sa.Index(
+        "uq_policy_changes_slot",
+        sa.text("(true)"),
+        unique=True,
+        postgresql_where=sa.text("state IN ('staged', 'monitored')"),
+    ),
+)
+policy_reviews = sa.Table(
+    "policy_reviews",
+    metadata,
+    _id(),
+    _ref("change_id", "policy_changes"),
+    _ref("reviewer_id", "people"),
+    _text("side"),
+    _text("verdict"),  # approve, reject
+    _text("comment"),
+    _text("digest"),
+    _text("base_digest"),
+    _text("impact_id", null=True),
+    _at("at"),
+    sa.Index(None, "change_id"),
+)
+policy_source = sa.Table(
+    "policy_source",
+    metadata,
+    sa.Column("single_row", sa.Boolean, primary_key=True),
+    _at("next_fetch_at"),
+    _at("fetched_at", null=True),
+    _text("error", null=True),
+    _at("failing_since", null=True),
+    sa.CheckConstraint("single_row", name="one_row"),
+)
+policy_source_heads = sa.Table(
+    "policy_source_heads",
+    metadata,
+    sa.Column("branch", sa.Text, primary_key=True),
+    _text("commit"),
+    _text("change_id", null=True),
+    _text("outcome"),  # what became of this commit, as a sentence
+    _at("seen_at"),
 )

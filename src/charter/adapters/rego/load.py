@@ -10,7 +10,7 @@ from typing import Final
 from charter.core.kernel.errors import InvalidInputError, NotFoundError
 from charter.core.policy.bundle import Bundle
 
-_SUFFIXES: Final = (".rego", ".json", ".md", ".yaml")
+SUFFIXES: Final = (".rego", ".json", ".md", ".yaml")
 _LARGEST_FILE_BYTES: Final = 1 << 20  # the engine's own limit for a module
 _MOST_FILES: Final = 2_000  # far above any real policy; a wrong folder is noticed quickly
 
@@ -34,7 +34,7 @@ def load_directory(path: Path) -> Bundle:
             continue
         if file.is_symlink():
             raise _refused(f"{relative} is a symbolic link.", "Put the file itself there.")
-        if not file.is_file() or file.suffix not in _SUFFIXES:
+        if not file.is_file() or file.suffix not in SUFFIXES:
             continue
         if file.stat().st_size > _LARGEST_FILE_BYTES or len(found) >= _MOST_FILES:
             raise _refused(

@@ -249,16 +249,28 @@ def not_promotable(facts: ChangeFacts, limits: PipelineLimits, now: datetime) ->
 
 # --- monitoring -------------------------------------------------------------------------------
 @dataclass(frozen=True, slots=True)
+class Tally:
+    """How many refusals, and of how many different subjects."""
+
+    count: int = 0
+    subjects: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Refusals:
-    """How many decisions a window holds, how many of them refuse, and which rules refused."""
+    """How many decisions a window holds and how many of them policy refused, whole and by rule."""
 
     decisions: int
-    refused: int
-    by_rule: Mapping[str, int] = field(default_factory=dict)
+    refused: Tally = Tally()
+    by_rule: Mapping[str, Tally] = field(default_factory=dict)
 
-    def percent(self, count: int) -> float:
-        """`count` as a share of the decisions; 0 when there were none."""
-        return 100.0 * count / self.decisions if self.decisions else 0.0
+    def percent(self, tally: Tally) -> float:
+        """The tally as a share of the decisions; 0 when there were none."""
+        return 100.0 * tally.count / self.decisions if self.decisions else 0.0
+
+    def of(self, rule: str) -> Tally:
+        """The refusals of one rule."""
+        return self.by_rule.get(rule, Tally())
 
 
 @dataclass(frozen=True, slots=True)
@@ -288,30 +300,27 @@ def spike(before: Refusals, after: Refusals, limits: PipelineLimits) -> Spike | 
     """The spike in `after`, if there is one: in all refusals, else in those of one rule.
 
     Where the factor would ask for more than there can be, half of what used to pass is enough.
+    One subject alone makes no spike: whoever a new rule stops could otherwise undo it by trying.
     """
 
-    def rose(count: int, earlier: int) -> bool:
+    def rose(now: Tally, earlier: Tally) -> bool:
         usual = max(before.percent(earlier), float(limits.quiet_percent))
         threshold = min(limits.spike_factor * usual, (usual + 100.0) / 2)
-        return count >= limits.spike_minimum and after.percent(count) > threshold
+        many = now.count >= limits.spike_minimum and now.subjects >= limits.spike_subjects
+        return many and after.percent(now) > threshold
 
     def growth(rule: str) -> float:
-        return after.percent(after.by_rule[rule]) - before.percent(before.by_rule.get(rule, 0))
+        return after.percent(after.of(rule)) - before.percent(before.of(rule))
 
     ordered = sorted(after.by_rule, key=lambda rule: (-growth(rule), rule))
     worst = tuple(rule for rule in ordered[:_MOST_RULES] if growth(rule) > 0)
-    if rose(after.refused, before.refused):
-        return Spike(
-            None,
-            before.percent(before.refused),
-            after.percent(after.refused),
-            after.refused,
-            worst,
-        )
-    for rule in ordered:
-        count, earlier = after.by_rule[rule], before.by_rule.get(rule, 0)
-        if rose(count, earlier):
-            return Spike(rule, before.percent(earlier), after.percent(count), count, worst)
+    whole: tuple[str | None, Tally, Tally] = (None, after.refused, before.refused)
+    for rule, now, earlier in (
+        whole,
+        *((rule, after.of(rule), before.of(rule)) for rule in ordered),
+    ):
+        if rose(now, earlier):
+            return Spike(rule, before.percent(earlier), after.percent(now), now.count, worst)
     return None
 
 

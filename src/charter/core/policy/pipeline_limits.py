@@ -47,6 +47,7 @@ class PipelineLimits:
     window_seconds: int = 600
     spike_factor: int = 3
     spike_minimum: int = 20
+    spike_subjects: int = 2
     quiet_percent: int = 5
     direct_apply: DirectApply = DirectApply.WITHOUT_SOURCE
     largest_bundle_kib: int = 8_192
@@ -66,6 +67,7 @@ class PipelineLimits:
             window_seconds=monitoring.whole("window_seconds", minimum=1, maximum=86_400),
             spike_factor=monitoring.whole("spike_factor", minimum=1),
             spike_minimum=monitoring.whole("spike_minimum", minimum=1),
+            spike_subjects=monitoring.whole("spike_subjects", minimum=1),
             quiet_percent=monitoring.whole("quiet_percent", minimum=1, maximum=100),
             direct_apply=DirectApply(
                 part.text("direct_apply", choices=tuple(how.value for how in DirectApply))

@@ -174,15 +174,162 @@ def _no_impact() -> None:
     op.drop_table("impact_runs")
 
 
+def _policy_changes() -> None:
+    """Changes, reviews, activations, failures, and the repository that is watched."""
+    op.create_table(
+        "policy_changes",
+        sa.Column("id", sa.Text(), nullable=False),
+        sa.Column("source", sa.Text(), nullable=False),
+        sa.Column("branch", sa.Text(), nullable=True),
+        sa.Column("commit", sa.Text(), nullable=True),
+        sa.Column("title", sa.Text(), nullable=False),
+        sa.Column("description", sa.Text(), nullable=False),
+        sa.Column("author", sa.Text(), nullable=False),
+        sa.Column("author_ids", postgresql.ARRAY(sa.Text()), nullable=False),
+        sa.Column("edits", postgresql.JSONB(), nullable=False),
+        sa.Column("digest", sa.Text(), nullable=True),
+        sa.Column("base_digest", sa.Text(), nullable=True),
+        sa.Column("conflict", sa.Text(), nullable=True),
+        sa.Column("checks", postgresql.JSONB(), nullable=True),
+        sa.Column("impact_id", sa.Text(), nullable=True),
+        sa.Column("state", sa.Text(), nullable=False),
+        sa.Column("reason", sa.Text(), nullable=False),
+        sa.Column("since", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("claimed_until", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("attempts", sa.BigInteger(), server_default="0", nullable=False),
+        sa.Column("promoted_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("previous_digest", sa.Text(), nullable=True),
+        sa.Column("monitor", postgresql.JSONB(), nullable=True),
+        sa.Column("closed_at", sa.DateTime(timezone=True), nullable=True),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_policy_changes")),
+    )
+    op.create_index(
+        op.f("ix_policy_changes_created_at_id"),
+        "policy_changes",
+        ["created_at", "id"],
+        unique=False,
+    )
+    op.create_index(
+        "ix_policy_changes_open",
+        "policy_changes",
+        ["created_at"],
+        unique=False,
+        postgresql_where=sa.text("closed_at IS NULL"),
+    )
+    op.create_index(
+        "uq_policy_changes_slot",
+        "policy_changes",
+        [sa.text("(true)")],
+        unique=True,
+        postgresql_where=sa.text("state IN ('staged', 'monitored')"),
+    )
+    op.create_table(
+        "policy_failures",
+        sa.Column("digest", sa.Text(), nullable=False),
+        sa.Column("kind", sa.Text(), nullable=False),
+        sa.Column("message", sa.Text(), nullable=False),
+        sa.Column("at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("announced_at", sa.DateTime(timezone=True), nullable=True),
+        sa.PrimaryKeyConstraint("digest", "kind", name=op.f("pk_policy_failures")),
+    )
+    op.create_table(
+        "policy_source",
+        sa.Column("single_row", sa.Boolean(), nullable=False),
+        sa.Column("next_fetch_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("fetched_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("error", sa.Text(), nullable=True),
+        sa.Column("failing_since", sa.DateTime(timezone=True), nullable=True),
+        sa.CheckConstraint("single_row", name=op.f("ck_policy_source_one_row")),
+        sa.PrimaryKeyConstraint("single_row", name=op.f("pk_policy_source")),
+    )
+    op.create_table(
+        "policy_source_heads",
+        sa.Column("branch", sa.Text(), nullable=False),
+        sa.Column("commit", sa.Text(), nullable=False),
+        sa.Column("change_id", sa.Text(), nullable=True),
+        sa.Column("outcome", sa.Text(), nullable=False),
+        sa.Column("seen_at", sa.DateTime(timezone=True), nullable=False),
+        sa.PrimaryKeyConstraint("branch", name=op.f("pk_policy_source_heads")),
+    )
+    op.create_table(
+        "policy_activations",
+        sa.Column("id", sa.Text(), nullable=False),
+        sa.Column("digest", sa.Text(), nullable=False),
+        sa.Column("previous", sa.Text(), nullable=True),
+        sa.Column("kind", sa.Text(), nullable=False),
+        sa.Column("actor_kind", sa.Text(), nullable=False),
+        sa.Column("actor_id", sa.Text(), nullable=False),
+        sa.Column("why", sa.Text(), nullable=False),
+        sa.Column("change_id", sa.Text(), nullable=True),
+        sa.Column("at", sa.DateTime(timezone=True), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["digest"], ["bundles.digest"], name=op.f("fk_policy_activations_digest")
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_policy_activations")),
+    )
+    op.create_index(op.f("ix_policy_activations_at"), "policy_activations", ["at"], unique=False)
+    op.create_table(
+        "policy_reviews",
+        sa.Column("id", sa.Text(), nullable=False),
+        sa.Column("change_id", sa.Text(), nullable=False),
+        sa.Column("reviewer_id", sa.Text(), nullable=False),
+        sa.Column("side", sa.Text(), nullable=False),
+        sa.Column("verdict", sa.Text(), nullable=False),
+        sa.Column("comment", sa.Text(), nullable=False),
+        sa.Column("digest", sa.Text(), nullable=False),
+        sa.Column("base_digest", sa.Text(), nullable=False),
+        sa.Column("impact_id", sa.Text(), nullable=True),
+        sa.Column("at", sa.DateTime(timezone=True), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["change_id"], ["policy_changes.id"], name=op.f("fk_policy_reviews_change_id")
+        ),
+        sa.ForeignKeyConstraint(
+            ["reviewer_id"], ["people.id"], name=op.f("fk_policy_reviews_reviewer_id")
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_policy_reviews")),
+    )
+    op.create_index(
+        op.f("ix_policy_reviews_change_id"), "policy_reviews", ["change_id"], unique=False
+    )
+    op.add_column("bundles", sa.Column("signature", sa.Text(), nullable=True))
+
+
+def _no_policy_changes() -> None:
+    """The other way round."""
+    op.drop_column("bundles", "signature")
+    op.drop_index(op.f("ix_policy_reviews_change_id"), table_name="policy_reviews")
+    op.drop_table("policy_reviews")
+    op.drop_index(op.f("ix_policy_activations_at"), table_name="policy_activations")
+    op.drop_table("policy_activations")
+    op.drop_table("policy_source_heads")
+    op.drop_table("policy_source")
+    op.drop_table("policy_failures")
+    op.drop_index(
+        "uq_policy_changes_slot",
+        table_name="policy_changes",
+        postgresql_where=sa.text("state IN ('staged', 'monitored')"),
+    )
+    op.drop_index(
+        "ix_policy_changes_open",
+        table_name="policy_changes",
+        postgresql_where=sa.text("closed_at IS NULL"),
+    )
+    op.drop_index(op.f("ix_policy_changes_created_at_id"), table_name="policy_changes")
+    op.drop_table("policy_changes")
+
+
 def upgrade() -> None:
     """Each block belongs to one noun."""
     _impact()
     _governance()
     _create_enforcement_points()
+    _policy_changes()
 
 
 def downgrade() -> None:
     """The other way round."""
+    _no_policy_changes()
     _no_impact()
     for table in ("rule_usage_position", "rule_usage", "governance_reviews"):
         op.drop_table(table)

@@ -1,0 +1,1 @@
+"""Reading a Git repository that others write, through the git command line."""
