@@ -189,7 +189,7 @@ def _furnish(world: World) -> tuple[dict[str, str], dict[str, str | None]]:
     ids["notice"] = overview.notices(rt, world.caller("lee"))["items"][0]["id"]
     analysed = impact.create(rt, world.admin, digest=ids["digest"])
     ids["impact_run"] = analysed["id"]
-    ids |= _policy_changes(world, ids["digest"])
+    ids |= made_changes(world, ids["digest"])
     ids["link"] = _link(world, "otto")
     tokens: dict[str, str | None] = {
         "nobody": None,
@@ -201,7 +201,7 @@ def _furnish(world: World) -> tuple[dict[str, str], dict[str, str | None]]:
     return ids, tokens
 
 
-def _policy_changes(world: World, active: str) -> dict[str, str]:
+def made_changes(world: World, active: str) -> dict[str, str]:
     """A change that waits for reviews, and one whose time on the stage is over."""
     candidate = STARTER.with_files({"docs/note.md": "A note.\n"})
     with world.rt.database.unit_of_work() as tx:

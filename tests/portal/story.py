@@ -16,7 +16,8 @@ from charter.services import (
     workspaces,
 )
 from charter.services.workspace_questions import WorkspaceRequest
-from tests.api.stage import reviewed
+from charter.store import tables as t
+from tests.api.stage import made_changes, reviewed
 from tests.support import World
 
 
@@ -68,7 +69,11 @@ def tell(world: World, settle: Callable[[], object]) -> dict[str, str]:
         made[name] = agents.create(rt, dana, request)["agent"]["id"]
     agents.kill(rt, dana, made["read-the-docs"], "It was started by mistake.")
     made["digest"] = str(policies.active(rt, dana)["digest"])
+    made |= made_changes(world, made["digest"])
     made["impact"] = impact.create(rt, world.admin, digest=made["digest"])["id"]
+    with rt.database.unit_of_work() as tx:
+        c = t.policy_changes.c
+        tx.update(t.policy_changes, c.id == made["change"], impact_id=made["impact"])
     made["review"] = reviewed(world)
     made["review-closed"] = reviewed(world)
     governance.close(rt, world.caller("sam"), made["review-closed"], "changes-needed")

@@ -141,7 +141,14 @@ def test_nobody_is_kept_out(instance: Instance, browser: Browser, scheme: str, w
             "/decisions",
             "/workspaces/none",
         ),
-        "sam": ("/audit",),
+        "sam": (
+            "/audit",
+            "/policies/changes",
+            "/policies/playground?file=admission/workspace-limits.rego",
+            "/policies/exemptions",
+            "/policies/reviews",
+            "/policies/reviews/new",
+        ),
     }
     with visitor(browser, scheme=scheme, width=width) as context:
         page = context.new_page()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from datetime import timedelta
 
@@ -10,9 +11,10 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
 
 from charter.controllers import reviews
-from charter.services import decisions, governance, impact, policies
+from charter.services import decisions, governance, impact, policies, policy_changes
 from charter.services.impact_work import step as analyse
 from charter.store import tables as t
+from tests.api.stage import made_changes
 from tests.portal.conftest import Visitor
 from tests.portal.markup import problems, text_of
 from tests.portal.story import tell
@@ -73,6 +75,36 @@ def test_the_playground_with_and_without_scripts(world: World, visit: Visit) -> 
     assert sam.post("/policies/playground", **{**fields, "document": "{"}).status_code == 422
 
 
+@spec("PC-5")
+def test_reviewing_and_promoting_a_change(world: World, visit: Visit) -> None:
+    ids = made_changes(world, str(policies.active(world.rt, world.admin)["digest"]))
+    sam, dana, admin = visit("sam"), visit("dana"), visit("admin")
+    path = f"/policies/changes/{ids['change']}"
+    assert "Your review" not in dana.get(path).text
+    shown = re.search(r'name="digest" value="([^"]+)"', sam.get(path).text)
+    assert shown is not None
+    assert sam.post(f"{path}/review", verdict="reject", digest=shown[1]).status_code == 422
+    assert sam.post(f"{path}/review", verdict="approve", digest=shown[1]).status_code == 303
+    assert "Approved for security" in text_of(sam.get(path).text)
+    stale = sam.post(f"{path}/review", verdict="approve", digest="sha256:" + "0" * 64)
+    assert stale.status_code == 409
+    part = sam.get(path, htmx=True).text
+    assert "<html" not in part
+    assert "every 2s" not in part  # it waits for people: nothing runs
+    assert admin.get(f"{path}/withdraw").status_code == 200
+    assert admin.post(f"{path}/withdraw", why="Not now.").status_code == 303
+    assert "Not now." in text_of(admin.get(path).text)
+    assert policy_changes.get(world.rt, world.admin, ids["change"])["state"] == "withdrawn"
+
+
+def test_rolling_back_asks_first_and_leads_back(world: World, visit: Visit) -> None:
+    sam, dana = visit("sam"), visit("dana")
+    assert "Roll back?" in sam.get("/policies/rollback").text
+    assert sam.post("/policies/rollback", why="A spike.").status_code == 409  # nothing before it
+    assert dana.post("/policies/rollback", why="Mine.").status_code == 403
+    assert dana.get("/policies/bundles/diff?before=x&after=y").status_code == 404
+
+
 def test_an_impact_analysis_on_its_page(world: World, visit: Visit) -> None:
     stored(world)
     digest = str(policies.active(world.rt, world.admin)["digest"])
@@ -107,6 +139,8 @@ def test_pages_stay_quick_with_a_hundred_thousand_decisions(world: World, visit:
     for path in (
         "/policies",
         "/policies/rules/admission/cpu-needs-approval",
+        "/policies/changes",
+        f"/policies/changes/{ids['change']}",
         f"/policies/impact/{ids['impact']}",
         f"/policies/playground?decision={recent}",
         "/policies/exemptions",

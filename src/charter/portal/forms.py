@@ -145,6 +145,14 @@ class FindingForm(_Fields):
     due: date
 
 
+class ChangeReviewForm(_Fields):
+    """A word on a candidate, named by its digest."""
+
+    verdict: Literal["approve", "reject"]
+    digest: Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]
+    comment: Annotated[str | None, Field(max_length=4000)] = None
+
+
 class CommandForm(_Fields):
     """A command for the workspace's shell."""
 

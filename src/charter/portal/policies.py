@@ -9,7 +9,7 @@ from fastapi import APIRouter, Depends
 from starlette.responses import Response
 
 from charter.portal.visit import PortalRoute, Signed, visit_of
-from charter.services import policies, policy_diffs, policy_rules
+from charter.services import policies, policy_bundles, policy_diffs, policy_rules
 
 router = APIRouter(route_class=PortalRoute, dependencies=[Depends(visit_of)])
 
@@ -61,9 +61,45 @@ def _wanted(rule: dict[str, Any], asked: dict[str, str | None]) -> bool:
 
 @router.get("/policies/bundles")
 def show_bundles(visit: Signed) -> Response:
-    """The bundles that are kept."""
-    page = policies.bundles(visit.rt, visit.caller)
-    return visit.page("bundles.html", {"bundles": page["items"]})
+    """What was in force when, by whose word and why."""
+    cursor = visit.asked("cursor")["cursor"]
+    return visit.page(
+        "bundles.html",
+        {
+            "history": policy_bundles.list_history(visit.rt, visit.caller, cursor=cursor),
+            "cursor": cursor,
+        },
+    )
+
+
+@router.get("/policies/rollback")
+def ask_rollback(visit: Signed) -> Response:
+    """Is that meant?"""
+    digest = visit.asked("digest")["digest"]
+    which = f"the bundle {digest[7:19]}" if digest else "the bundle that was in force before"
+    return visit.page(
+        "ask.html",
+        {
+            "action": "/policies/rollback" + (f"?digest={digest}" if digest else ""),
+            "back": "/policies/bundles",
+            "title": "Roll back?",
+            "text": f"From the next decision on, {which} decides again, on every replica.",
+            "label": "Roll back",
+            "kind": "danger",
+            "reason_name": "why",
+            "reason_label": "Why",
+            "reason_required": True,
+        },
+        block="ask",
+    )
+
+
+@router.post("/policies/rollback")
+def roll_back(visit: Signed) -> Response:
+    """Put an earlier bundle in force again."""
+    digest = visit.asked("digest")["digest"]
+    policies.go_back(visit.rt, visit.caller, digest, visit.form.get("why", "").strip()[:200])
+    return visit.redirect("/policies/bundles", "The earlier bundle is in force again.")
 
 
 @router.get("/policies/bundles/diff")

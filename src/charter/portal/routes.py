@@ -22,6 +22,7 @@ from charter.portal import (
     overview,
     playground,
     policies,
+    policy_changes,
     workspaces,
 )
 from charter.portal.visit import PortalRoute, refusal
@@ -59,6 +60,7 @@ def build_router(runtime_of: Callable[[Request], Runtime]) -> APIRouter:
         approvals.router,
         agents.router,
         governance.router,
+        policy_changes.router,
         impact.router,
         playground.router,
         exemptions.router,
