@@ -53,7 +53,7 @@ READERS: Final = (
     "counts",
 )
 # Building blocks that other services call in their own transaction.
-PARTS: Final = {"require", "read_notice", "question_about", "audience"}
+PARTS: Final = {"require", "read_notice", "question_about", "audience", "check_parity"}
 
 
 def permitted(row: Any) -> str | None:
