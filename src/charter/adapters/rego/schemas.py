@@ -31,11 +31,11 @@ from charter.core.policy.bundle import DATA_FOLDER, Bundle
 _DATA: Final = "schemas/data/"
 _INPUT: Final = "schemas/input/"
 _ANY: Final = "*"
-# Of difflib: "resurce" and "resource" have 0.93, "team" and "teams" 0.89, "problems" and "roles"
-# 0.77.
-# Where other names are free, only a slip of the fingers counts.
+# Of difflib: "resurce" and "resource" have 0.93, "problems" and "roles" 0.77. Where other names are
+# free, only a slip of the fingers counts: one letter wrong or two exchanged, or nearly the same.
 _NEAR: Final = 0.7
 _SLIP: Final = 0.84
+_SHORTEST_SLIP: Final = 4  # "id" and "ip" are two names
 _LARGEST: Final = 1 << 53
 _EXTENSIBLE: Final = "x-charter-extensible"
 Schema = dict[str, Any]
@@ -173,7 +173,7 @@ def _step(schema: Schema, step: str) -> Schema | None:
     if isinstance(further, dict):
         return further
     known = bool(properties) and (further is False or _EXTENSIBLE in schema)
-    return None if known or _near(step, properties, _SLIP) else {}
+    return None if known or _slip(step, properties) else {}
 
 
 def _as_schema(value: object) -> Schema:
@@ -183,6 +183,20 @@ def _as_schema(value: object) -> Schema:
 def _near(step: str, properties: Iterable[str], least: float = _NEAR) -> str | None:
     found = get_close_matches(step, list(properties), n=1, cutoff=least)
     return found[0] if found else None
+
+
+def _slip(step: str, properties: Iterable[str]) -> bool:
+    """Whether a name is a known one but for the fingers."""
+    if _near(step, properties, _SLIP):
+        return True
+    for name in properties if len(step) >= _SHORTEST_SLIP else ():
+        wrong = [n for n, (a, b) in enumerate(zip(step, name, strict=False)) if a != b]
+        if len(name) != len(step) or len(wrong) > 2:  # noqa: PLR2004 — two letters exchanged
+            continue
+        first, last = (wrong[0], wrong[-1]) if wrong else (0, 0)
+        if len(wrong) == 1 or (step[first], step[last]) == (name[last], name[first]):
+            return True
+    return False
 
 
 def input_problem(path: Path, schemas: Sequence[Schema]) -> tuple[str, str] | None:
@@ -209,7 +223,7 @@ def _lookup(path: Path, schema: Schema) -> tuple[int, str, str] | None:
         written = ".".join(("input", *path[: depth + 1]))
         closed = current.get("additionalProperties") is False
         extensible = _EXTENSIBLE in current
-        slip = extensible and _near(step, properties, _SLIP)
+        slip = extensible and _slip(step, properties)
         rule = "unknown-input" if closed or slip else "doubtful-input"
         if near:
             meant = ".".join(("input", *path[:depth], near))
