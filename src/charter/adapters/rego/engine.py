@@ -10,8 +10,8 @@ ordinary exceptions. Both become a `PolicyFailure` that names the place in the p
 the input, and `decide` turns a failure into a deny.
 
 Known limits: the library has no time limit and holds Python's global lock while it evaluates, so
-a timeout is noticed only after the evaluation has ended. Policies of third parties therefore
-belong into a worker process; the bundles loaded here are reviewed code.
+a timeout is noticed only after the evaluation has ended. The bundle in force is reviewed code;
+every other bundle is evaluated in a process with limits (`worker`).
 """
 
 from __future__ import annotations
