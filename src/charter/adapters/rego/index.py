@@ -27,8 +27,10 @@ from typing import Any, Final
 
 from charter.adapters.rego import library
 from charter.adapters.rego.assemble import Assembly, sources_of
+from charter.adapters.rego.guards import guard_of
 from charter.adapters.rego.names import bound_names
-from charter.adapters.rego.reads import Program, StatementReads
+from charter.adapters.rego.places import StatementReads
+from charter.adapters.rego.reads import Program
 from charter.adapters.rego.syntax import Module, Rule, guarded, reference, span_of
 
 _KEY_PATHS: Final = frozenset(
@@ -81,15 +83,6 @@ def _at(document: object, *steps: str) -> object:
     return value
 
 
-@dataclass(frozen=True, slots=True)
-class _Guard:
-    """The statements of one rule that depend on the key alone."""
-
-    module: Module
-    rule: Rule
-    statements: tuple[StatementReads, ...]
-
-
 class RuleIndex:
     """The guards of a bundle, and the policy that is left for each key."""
 
@@ -105,7 +98,7 @@ class RuleIndex:
             if not module.old_syntax
             for rule in module.rules
             if id(rule) in speaking and rule.path not in used
-            if (guard := _guard(program, module, rule)) is not None
+            if (guard := guard_of(program, module, rule, _KEY_PATHS)) is not None
         )
 
     def foreseen(self, key: Key | None) -> bool:
@@ -114,16 +107,20 @@ class RuleIndex:
 
     def guard_modules(self) -> list[tuple[str, str]]:
         """Modules, by file name, which ask every guard; the answer is `data.charter.guards`."""
-        found = []
+        names: dict[tuple[str, str], str] = {}
+        found: list[tuple[str, str]] = []
         asked = [f"package {_GUARDS}", "", "import rego.v1", ""]
         for number, guard in enumerate(self._guards):
-            head = _head(guard.module)
-            until = "\n\t".join(statement.text for statement in guard.statements)
-            name = f"charter_guard_{number}"
-            text = f"{head}\n\n{name} if {{\n\t{until}\n}}\n"
-            found.append((f"generated/{name}.rego", text))
-            path = "".join(f"[{json.dumps(part)}]" for part in guard.module.package)
-            asked.append(f"holds contains {number} if data{path}.{name}")
+            conditions = []
+            for module, text in guard.conditions():
+                name = names.get((module.file, text))
+                if name is None:
+                    name = names[module.file, text] = f"charter_guard_{len(names)}"
+                    question = f"{_head(module)}\n\n{name} if {{\n\t{text}\n}}\n"
+                    found.append((f"generated/{name}.rego", question))
+                package = "".join(f"[{json.dumps(part)}]" for part in module.package)
+                conditions.append(f"data{package}.{name}")
+            asked.append(f"holds contains {number} if {{ {'; '.join(conditions)} }}")
         asked.append("asked := true\n")
         found.append(("generated/charter-guards.rego", "\n".join(asked)))
         return found
@@ -162,15 +159,6 @@ class RuleIndex:
         modules = [ready(program, m, without, settled) for m in self._assembly.modules]
         rest = self.speaking(left_out)
         return modules, sources_of(rest, evaluated=len(self._assembly.speaking))
-
-
-def _guard(program: Program, module: Module, rule: Rule) -> _Guard | None:
-    found = tuple(
-        statement
-        for statement in program.statements(module, rule)
-        if statement.closed and statement.inputs <= _KEY_PATHS
-    )
-    return _Guard(module, rule, found) if found else None
 
 
 def _head(module: Module) -> str:

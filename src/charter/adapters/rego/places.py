@@ -33,3 +33,17 @@ class Found:
     rules: set[tuple[str, ...]] = field(default_factory=set)
     open_names: bool = False
     defaults: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class StatementReads:
+    """What one statement of a rule's body depends on.
+
+    `closed` means that it uses and gives no variable of its rule, so that it can be asked alone.
+    """
+
+    text: str
+    line: int
+    span: tuple[int, int]
+    inputs: frozenset[InputPath]
+    closed: bool

@@ -13,10 +13,9 @@ read, never less: whatever reaches a function of the policy counts as read whole
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 
-from charter.adapters.rego.places import Found, Place
+from charter.adapters.rego.places import Found, Place, StatementReads
 from charter.adapters.rego.syntax import (
     Module,
     Rule,
@@ -208,20 +207,6 @@ def _line(node: dict[str, Any]) -> int:
     return 0
 
 
-@dataclass(frozen=True, slots=True)
-class StatementReads:
-    """What one statement of a rule's body depends on.
-
-    `closed` means that it uses and gives no variable of its rule, so that it can be asked alone.
-    """
-
-    text: str
-    line: int
-    span: tuple[int, int]
-    inputs: frozenset[InputPath]
-    closed: bool
-
-
 class Program:
     """All modules of a policy, to look names up in."""
 
@@ -325,6 +310,14 @@ class Program:
         """Where the rule at `path` leads, if it is nothing but another name for a reference."""
         target = self._alias_of(path) if path in self._rules else None
         return target if target and path in self._exact and ANY not in target.steps else None
+
+    def definitions(self, path: tuple[str, ...]) -> Sequence[tuple[Module, Rule]]:
+        """The definitions of the rule at `path`, each with its module."""
+        return self._rules.get(path, ())
+
+    def place_of(self, module: Module, node: dict[str, Any]) -> Place | None:
+        """Where a reference in `module` leads, if that can be said."""
+        return _Walk(self, module, {}).place(node)
 
     def uses(self) -> frozenset[tuple[str, ...]]:
         """The rules that some other rule refers to."""
