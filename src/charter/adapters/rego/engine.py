@@ -60,7 +60,9 @@ def _refuse(name: str) -> Callable[..., object]:
 
 def build(assembly: Assembly, *, tests: bool = False, coverage: bool = False) -> library.Engine:
     """A library engine with this policy loaded; raises `PolicyRefusedError` naming the place."""
-    modules = [ready(assembly.program, module) for module in assembly.modules]
+    modules = list(assembly.modules)  # as they stand where lines are counted
+    if not coverage:
+        modules = [ready(assembly.program, module) for module in modules]
     modules += assembly.tests if tests else ()
     return _loaded(assembly, modules, assembly.sources, coverage=coverage)
 

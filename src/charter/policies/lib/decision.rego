@@ -11,13 +11,22 @@ package charter
 import rego.v1
 import future.keywords.not
 
+# Most requests meet no objection; for them nothing has to be merged.
+decision := {
+	"effect": "allow",
+	"violations": [],
+	"obligations": [],
+	"shadow": [],
+	"evaluated": data.charter.sources.evaluated,
+} if count(data.charter.sources.spoken) == 0
+
 decision := {
 	"effect": effect,
 	"violations": [v | some v in enforced],
 	"obligations": [o | some o in obligations],
 	"shadow": [v | some v in silent],
 	"evaluated": data.charter.sources.evaluated,
-}
+} if count(data.charter.sources.spoken) > 0
 
 default effect := "allow"
 
@@ -33,24 +42,20 @@ effect := "deny" if {
 }
 
 # Texts, objects, and anything else (which can only be a mistake, and counts as a deny).
-heard contains spelled(s.effect, object.union({"id": s.rule}, s.said)) if {
+heard contains spelled(understood.effect, understood.said) if {
 	some s in data.charter.sources.spoken
 	s.effect != "obligation"
+	understood := understand(s)
+}
+
+understand(s) := {"effect": s.effect, "said": object.union({"id": s.rule}, s.said)} if {
 	is_object(s.said)
-}
-
-heard contains spelled(s.effect, {"id": s.rule, "message": s.said}) if {
-	some s in data.charter.sources.spoken
-	s.effect != "obligation"
+} else := {"effect": s.effect, "said": {"id": s.rule, "message": s.said}} if {
 	is_string(s.said)
-}
-
-heard contains spelled("deny", {"id": s.rule, "message": sprintf("%s said something that is neither a text nor an object.", [s.rule])}) if {
-	some s in data.charter.sources.spoken
-	s.effect != "obligation"
-	not is_string(s.said)
-	not is_object(s.said)
-}
+} else := {"effect": "deny", "said": {
+	"id": s.rule,
+	"message": sprintf("%s said something that is neither a text nor an object.", [s.rule]),
+}}
 
 obligations contains s.said if {
 	some s in data.charter.sources.spoken
@@ -78,12 +83,9 @@ spelled(said_effect, said) := {
 	mode := mode_of(said.id, said_effect, {severity, object.get(known, "severity", severity)})
 }
 
-approval_of("require_approval", id) := object.get(
-	data.settings.approvals.rules, id,
-	data.settings.approvals.fallback,
-)
-
-approval_of(effect, _) := {} if effect != "require_approval"
+approval_of(effect, id) := object.get(data.settings.approvals.rules, id, data.settings.approvals.fallback) if {
+	effect == "require_approval"
+} else := {}
 
 # What the enforcement data says of the project's environment; nothing for one that it does not name.
 strictness := found if {
@@ -93,7 +95,9 @@ strictness := found if {
 
 # The nearest word counts: of this environment about the rule, of everywhere about the rule, of this
 # environment about the severity. A rule of which nothing is said is enforced.
-mode_of(id, effect, severities) := mode if {
+mode_of(id, effect, severities) := "enforce" if {
+	nothing_set
+} else := mode if {
 	mode := strictness.rules[id]
 } else := mode if {
 	mode := data.settings.enforcement.rules[id]
@@ -102,6 +106,11 @@ mode_of(id, effect, severities) := mode if {
 	some severity in severities
 	mode := strictness.severity[severity]
 } else := "enforce"
+
+nothing_set if {
+	strictness == {}
+	data.settings.enforcement.rules == {}
+}
 
 # Severities loosen what people are told, never whom they must ask, nothing about agents, and nothing
 # critical: a rule that says less of itself than its metadata stays as strict as its metadata.
@@ -113,13 +122,11 @@ loosened(effect, severities) if {
 }
 
 # A warning that this environment does not accept is a refusal.
-effect_here("warn", id, "enforce") := "deny" if {
+effect_here(effect, id, mode) := "deny" if {
+	effect == "warn"
+	mode == "enforce"
 	id in strictness.strict
-} else := "warn"
-
-effect_here("warn", _, mode) := "warn" if mode != "enforce"
-
-effect_here(effect, _, _) := effect if effect != "warn"
+} else := effect
 
 # A rule in warn mode still speaks, and no longer stops anybody.
 enforced contains v if {
@@ -148,6 +155,7 @@ silent contains object.union(v, {"exemption": spared[v.id]}) if {
 # The exemption that spares a rule which spoke; the longest where several do. An exemption counts for
 # its rule, in its whole scope, until it expires. Without a readable context.now none counts.
 spared[v.id] := {"owner": longest[1], "reason": longest[2], "expires_at": longest[0]} if {
+	data.settings.exemptions.exemptions != []
 	some v in heard
 	found := [[exemption.expires_at, object.get(exemption, "owner", ""), object.get(exemption, "reason", "")] |
 		some exemption in data.settings.exemptions.exemptions

@@ -13,10 +13,14 @@ spec := object.get(input, ["resource", "spec"], {})
 
 # What is judged: what is made, and what is changed. Labels and status of an object that runs may
 # change, and what is being deleted may end, whatever the rules have become since it was made.
-admitting if action == "kubernetes.create"
-
 admitting if {
-	action == "kubernetes.update"
+	action in {"kubernetes.create", "kubernetes.update"}
+	new_or_changed
+}
+
+new_or_changed if action == "kubernetes.create"
+
+new_or_changed if {
 	spec.changed == true
 	spec.deleting == false
 }
