@@ -157,6 +157,8 @@ def sources_of(rules: tuple[Rule, ...], *, evaluated: int) -> str:
         }
         fields = ", ".join(f'"{name}": {value}' for name, value in said.items())
         lines.append(f"spoken contains {{{fields}}} if some said in {_path(rule)}")
+    if not sets:
+        lines.append("spoken := set()")
     lines += ["", f"evaluated := {evaluated}", ""]
     return "\n".join(lines)
 
