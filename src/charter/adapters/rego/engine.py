@@ -41,6 +41,7 @@ from charter.adapters.rego.syntax import (
 )
 from charter.core.kernel.canonical import canonical_json
 from charter.core.kernel.decision import Decision, Violation
+from charter.core.kernel.errors import CharterError
 from charter.core.policy.bundle import Bundle, PolicyData
 from charter.core.policy.decide import GrantView, decide
 from charter.core.policy.result import PolicyFailure, PolicyOutcome, parse_outcome
@@ -273,7 +274,15 @@ class EngineThread:
             raise
 
     def _load(self, bundle: Bundle) -> None:
-        engine = RegorusEngine(bundle)
+        refusal: CharterError | None = None
+        try:
+            engine = RegorusEngine(bundle)
+        except CharterError as error:
+            # The frames of a failure hold engines, which have to end on this thread.
+            refusal = error.with_traceback(None)
+            refusal.__context__ = refusal.__cause__ = None
+        if refusal is not None:
+            raise refusal
         with self._view:
             self._engine, self.bundle, self.digest = engine, bundle, engine.digest
             self.data, self.notices = engine.data, engine.notices

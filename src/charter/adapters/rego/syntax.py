@@ -307,8 +307,10 @@ def parse(file: str, text: str) -> Module:
             engine.add_policy(file, text)
         except BaseException as second:  # noqa: BLE001
             guarded(second)
-            further = max((error, second), key=_reached)
-            raise PolicyRefusedError([explain_error(further, show_reason=True) + "."]) from None
+            # Kept in no name: a frame that holds its own failure lives until some other thread
+            # collects it, and with it the engine, which must end on this one.
+            reason = explain_error(max((error, second), key=_reached), show_reason=True)
+            raise PolicyRefusedError([f"{reason}."]) from None
     tree = json.loads(engine.get_ast_as_json())[0]["ast"]
     package = reference(tree["package"]["refr"]) or ()
     notes = _metadata(text, file)
