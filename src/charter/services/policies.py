@@ -12,11 +12,12 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from charter.adapters.rego.check import check as checked
 from charter.adapters.rego.describe import RuleDescription
 from charter.adapters.rego.syntax import PolicyRefusedError
+from charter.adapters.rego.worker import PolicyWorker
 from charter.core.access.invariants import ResourceRef
 from charter.core.access.permissions import Permission
+from charter.core.access.reach import reach_set
 from charter.core.access.roles import RoleName
 from charter.core.kernel.errors import ConflictError, InvalidInputError, NotFoundError
 from charter.core.policy.bundle import Bundle
@@ -44,27 +45,49 @@ from charter.store.unit_of_work import Row, Tx
 _MOST_FAILURES = 5  # in a message; the details carry all
 
 
-def check(files: Mapping[str, str]) -> Bundle:
-    """The bundle of these files, if it may decide; raises `InvalidInputError` naming what is wrong.
+def check(bundle: Bundle) -> None:
+    """Raise `InvalidInputError`, naming what is wrong, unless the bundle may decide.
 
-    The same check as `charter policy check`: errors refuse, warnings do not. It happens in this
-    process: bundles that are applied directly are the work of administrators.
+    The same check as `charter policy check`: errors refuse, warnings do not. It happens in a worker
+    process with limits, which raises `WorkerFailedError` for a bundle that overruns them.
     """
-    bundle = Bundle(files)
-    report = checked(bundle)
-    failures = report.report.failures if report.report is not None else ()
-    if failures:
-        named = ", ".join(test.name for test in failures[:_MOST_FAILURES])
-        tests = report.report.tests if report.report is not None else ()
+    with PolicyWorker() as worker:
+        found = worker.check(bundle)
+    tests = found["tests"] or {"run": 0, "failed": 0, "failures": []}
+    if tests["failed"]:
+        names = [failure["name"] for failure in tests["failures"]]
         raise InvalidInputError(
-            f"{len(failures)} of the bundle's {len(tests)} tests fail: {named}.",
+            f"{len(names)} of the bundle's {tests['run']} tests fail: "
+            f"{', '.join(names[:_MOST_FAILURES])}.",
             fix="See them with charter policy test DIR, and correct the rule or the test.",
             code="policy-tests-fail",
-            details={"failures": [test.name for test in failures]},
+            details={"failures": names},
         )
-    if report.errors:
-        raise PolicyRefusedError([finding.sentence() for finding in report.errors])
-    return bundle
+    if not found["passed"]:
+        raise PolicyRefusedError([_sentence(one) for one in found["findings"] if _is_error(one)])
+
+
+def _is_error(finding: Mapping[str, Any]) -> bool:
+    return bool(finding["severity"] == "error")
+
+
+def _sentence(finding: Mapping[str, Any]) -> str:
+    line = f":{finding['line']}" if finding["line"] else ""
+    return f"{finding['file']}{line}: {finding['message']}"
+
+
+def _check_before(rt: Runtime, caller: Caller, bundle: Bundle) -> None:
+    """Check a bundle that was not in force before, outside any transaction: it takes seconds.
+
+    Who may not put it in force anyway does not get so far.
+    """
+    if not reach_set(caller.subject, Permission.POLICY_APPLY, rt.now()).everything:
+        return
+    with rt.database.reading() as tx:
+        c = t.policy_activations.c
+        known = tx.one(sa.select(c.digest).where(c.digest == bundle.digest).limit(1))
+    if known is None:
+        check(bundle)
 
 
 def apply(
@@ -82,7 +105,6 @@ def apply(
 
     def act(tx: Tx, answer: Answer) -> dict[str, Any]:
         _check_direct(rt, tx, emergency=emergency, why=note_text)
-        bundle = check(files)
         store_bundle(tx, bundle, loaded_by=caller.id, note_text=note_text)
         put_in_force(
             rt,
@@ -97,8 +119,10 @@ def apply(
             _alarm(tx, caller, bundle.digest, note_text)
         return _view(rt, tx, row_of(tx, bundle.digest))
 
+    bundle = Bundle(files)
+    _check_before(rt, caller, bundle)
     if not emergency:  # it must be possible while OPA is down
-        check_parity(rt, caller, Bundle(files))
+        check_parity(rt, caller, bundle)
     return carry_out(
         rt, lambda _: simple(caller, Permission.POLICY_APPLY, ResourceRef("policy")), act
     )
