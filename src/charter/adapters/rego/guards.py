@@ -15,9 +15,10 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Any, Final
 
+from charter.adapters.rego.names import bound_names
 from charter.adapters.rego.places import StatementReads
 from charter.adapters.rego.reads import Program
-from charter.adapters.rego.syntax import Module, Rule
+from charter.adapters.rego.syntax import Module, Rule, nodes
 from charter.core.policy.paths import InputPath
 
 _DEEPEST: Final = 4  # helpers of helpers; what lies deeper is asked when the rule is
@@ -66,9 +67,12 @@ def _implied(
     """The conditions of the helpers that the statements of a rule take for granted."""
     if depth >= _DEEPEST:
         return
+    local = bound_names(rule.tree, module.text)
     for body in rule.tree.get("bodies") or []:
         for statement in body["query"]["stmts"]:
             for node, fills in _needed(statement):
+                if any("Var" in part and part["Var"]["value"] in local for part in nodes(node)):
+                    continue  # a name of the rule's own may hide the helper of that name
                 helper = _single(program, module, node, fills=fills)
                 if helper is not None:
                     of, definition = helper
@@ -118,5 +122,7 @@ def _single(
     wanted = {"Compr", "Func", "Set"} if fills else {"Compr", "Func"}
     if of.old_syntax or rule.kind not in wanted or len(bodies) != 1 or bodies[0]["is_else"]:
         return None
+    if "Var" not in rule.tree["head"][rule.kind]["refr"]:
+        return None  # `h[k] := v` and the like: the whole is there, and empty, without its body
     # A reference to a whole package is not one to a rule of it.
     return (of, rule) if place.steps[: len(of.package) + 1] in paths else None

@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
+from charter.adapters.rego.names import bound_names
 from charter.adapters.rego.places import Found, Place, StatementReads
 from charter.adapters.rego.syntax import (
     Module,
@@ -89,9 +90,12 @@ class _Walk:
             return Place("input", ())
         if name == "data":
             return Place("data", ())
-        if name in self.names:
-            return self.names[name]
         own = (*self._module.package, name)
+        if name in self.names:
+            # Outside of the scope that gives the name, it is the rule or the import of this name.
+            self.found.rules |= self._program.rules_at(own)
+            self.record(self._program.imported(self._module, name), _line(node))
+            return self.names[name]
         if self._program.rules_at(own):
             return self._program.alias(Place("data", own))
         target = self._program.imported(self._module, name)
@@ -332,18 +336,20 @@ class Program:
         bodies = rule.tree.get("bodies") or []
         if len(bodies) != 1:
             return ()
+        local = bound_names(rule.tree, module.text) - {"_"}
         result = []
         for statement in bodies[0]["query"]["stmts"]:
             walk = _Walk(self, module, {})
             walk.visit(statement)
             gives = bool(walk.names)
+            uses = any("Var" in n and n["Var"]["value"] in local for n in nodes(statement))
             result.append(
                 StatementReads(
                     text=source_of(module.text, statement),
                     line=int(statement["span"]["line"]),
                     span=span_of(statement),
                     inputs=self._through(walk.found),
-                    closed=not walk.found.open_names and not gives,
+                    closed=not (walk.found.open_names or gives or uses),
                 )
             )
         return tuple(result)
