@@ -16,8 +16,9 @@ from charter.core.kernel.decision import Effect, Obligation
 from charter.core.kernel.errors import ConflictError, InvalidInputError, UnauthenticatedError
 from charter.core.policy.judge import judge
 from charter.core.policy.result import PolicyOutcome
-from charter.services import agents, decisions, enforcement_points, workspaces
+from charter.services import agents, decisions, enforcement_points, people, workspaces
 from charter.services.enforcement_points import EnforcementPoint, authenticate_point
+from charter.services.explain import explain
 from charter.services.external_decisions import decide
 from charter.services.workspace_questions import WorkspaceRequest
 from charter.store import tables as t
@@ -119,6 +120,14 @@ def test_what_charter_knows_replaces_what_the_point_claims(world: World) -> None
     assert answer.facts["document"]["resource"]["team"] in dana.person.teams
 
 
+@spec("PC-13")
+@pytest.mark.parametrize("claims", [{"kind": "agent", "id": "robot@example.org"}, {"id": "x"}, {}])
+def test_a_strangers_decision_is_explained(world: World, claims: dict[str, Any]) -> None:
+    answer = decide(world.rt, point_of(world), asked(claims))
+    told = explain(world.rt, world.admin, str(answer.id))
+    assert claims.get("id", "Somebody without a name") in told["sentence"]
+
+
 def test_python_refuses_a_known_person_what_their_roles_do_not_give(world: World) -> None:
     answer = decide(world.rt, point_of(world), asked({"kind": "human", "id": "ria"}))
     assert "invariant/permission" in rules_of(answer)
@@ -133,6 +142,32 @@ def test_a_workspace_that_charter_knows_keeps_its_owner(world: World) -> None:
     )
     answer = decide(world.rt, point_of(world), document)
     assert rules_of(answer) >= {"invariant/not-visible"}
+
+
+@spec("PC-7", "PC-12")
+def test_nobody_chooses_the_environment_of_what_charter_knows(world: World) -> None:
+    made = people.create_project(
+        world.rt,
+        world.admin,
+        name="ledger",
+        team="payments",
+        data_class="internal",
+        environment="staging",
+    )
+    dana = {"kind": "human", "id": "dana"}
+    context = {"environment": "experimental", "task": {"id": "t", "repositories": ["git/x"]}}
+    workspace = workspaces.create(world.rt, world.caller("dana"), WorkspaceRequest("a", "python"))
+    point = point_of(world)
+    for resource, environment in (
+        ({"kind": "workspace", "project": made["id"]}, "staging"),
+        ({"kind": "workspace", "project": "ledger"}, "staging"),
+        ({"kind": "workspace", "id": workspace["workspace"]["id"]}, "development"),
+        ({"kind": "workspace", "project": "elsewhere"}, "experimental"),
+    ):
+        document = asked(dana, resource=resource, context=context)
+        said = decide(world.rt, point, document).facts["document"]["context"]
+        assert said["environment"] == environment
+        assert "task" not in said
 
 
 def test_a_stranger_is_judged_by_policy_alone_with_marked_claims(world: World) -> None:

@@ -113,6 +113,8 @@ def _row(tx: Tx, caller: Caller, ref: str) -> Row:
 
 def _who(tx: Tx, facts: Mapping[str, Any]) -> str:
     subject = facts["subject"]
+    if subject is None:  # an enforcement point brought somebody whom Charter does not know
+        return str(facts["document"]["subject"].get("id", "Somebody without a name"))
     if subject["kind"] == "human":
         return str(subject["handle"])
     row = tx.one(sa.select(t.agents.c.name).where(t.agents.c.id == subject["id"]))

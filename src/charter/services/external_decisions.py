@@ -48,6 +48,7 @@ from charter.store.unit_of_work import Tx
 _MICROSECONDS: Final = 1_000_000
 _PLAIN_WORD: Final = re.compile(r"[a-z][a-z0-9-]{0,62}(\.[a-z][a-z0-9-]{0,62}){0,3}")
 _UNKNOWN: Final = "unknown"
+_NO_PROJECT: Final = "development"  # the environment of a workspace without a project
 # An update carries the object before and after, of 1.5 MiB each, and the pods once more.
 _LARGEST_OF_KIND: Final = {"kubernetes": 16 * MAX_DOCUMENT_BYTES}
 
@@ -132,6 +133,7 @@ def facts_of(
     )
     known = _subject(tx, document["subject"])
     ref = _resource(tx, document, known)
+    _place_facts(tx, point, document["context"], ref)
     if known is not None:
         document["subject"] = with_true_facts(
             document["subject"], _subject_facts(tx, known, ref, document["context"])
@@ -174,6 +176,7 @@ def _subject_facts(
     tx: Tx, known: Subject, ref: ResourceRef, context: dict[str, Any]
 ) -> dict[str, Any]:
     """What Charter knows of the subject, in the words of the decision document."""
+    context.pop("task", None)
     if isinstance(known, Agent):
         if known.task is not None:
             context["task"] = {
@@ -234,6 +237,25 @@ def _resource(tx: Tx, document: dict[str, Any], known: Subject | None) -> Resour
         project_id=project,
         task_id=known.task.id if isinstance(known, Agent) and known.task and mine else None,
     )
+
+
+def _place_facts(
+    tx: Tx, point: EnforcementPoint, context: dict[str, Any], ref: ResourceRef
+) -> None:
+    """The environment of a project or workspace that Charter knows, whatever the point says.
+
+    It decides how strict rules are. A cluster's objects get none: their authors write the label
+    that names the project, and would choose with it.
+    """
+    if point.kind == "kubernetes":
+        context.pop("environment", None)
+    elif ref.project_id is not None:
+        c = t.projects.c
+        row = tx.one(sa.select(c.environment).where(c.id == ref.project_id))
+        if row is not None:
+            context["environment"] = row["environment"]
+    elif ref.kind == "workspace" and ref.owner_kind is not None and ref.id is not None:
+        context["environment"] = _NO_PROJECT
 
 
 def _id_of(tx: Tx, table: sa.Table, named: sa.ColumnElement[str], name: object) -> str | None:

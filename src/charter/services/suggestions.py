@@ -57,7 +57,7 @@ def known_to(tx: Tx, facts: Facts, *, now: bool) -> Known:
         .where(t.templates.c.approved)
         .order_by(t.templates.c.name, t.templates.c.version.desc())
     )
-    kind = "agent" if facts["document"]["subject"]["kind"] == "agent" else "human"
+    kind = "agent" if facts["document"]["subject"].get("kind") == "agent" else "human"
     templates = [
         {
             **{name: row[name] for name in ("name", "version", "approved", "use_instead")},
@@ -247,7 +247,7 @@ def command(facts: Facts, proposal: Proposal, settings: Mapping[str, Any]) -> st
         return None
     resource = changed["document"]["resource"]
     allowlist = current(changed, "egress_allowlist")
-    if allowlist == [] or facts["document"]["subject"]["kind"] != "human":
+    if allowlist == [] or facts["document"]["subject"].get("kind") != "human":
         return None  # an empty list cannot be typed; agents speak to the API
     words = ["charter", "workspace", "create", str(resource.get("name", "NAME"))]
     words += ["--template", str(current(changed, "template"))]
