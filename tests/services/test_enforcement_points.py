@@ -16,7 +16,7 @@ from charter.core.kernel.decision import Effect, Obligation
 from charter.core.kernel.errors import ConflictError, InvalidInputError, UnauthenticatedError
 from charter.core.policy.judge import judge
 from charter.core.policy.result import PolicyOutcome
-from charter.services import agents, decisions, enforcement_points, people, workspaces
+from charter.services import agents, decisions, enforcement_points, people, replay, workspaces
 from charter.services.enforcement_points import EnforcementPoint, authenticate_point
 from charter.services.explain import explain
 from charter.services.external_decisions import decide
@@ -263,7 +263,7 @@ def test_external_decisions_replay_exactly_and_name_nobody_in_the_trail(world: W
     point = point_of(world)
     for subject in ("dana", "ria", "nobody@example.org"):
         decide(world.rt, point, asked({"kind": "human", "id": subject, "roles": []}))
-    report = decisions.replay(world.rt, world.admin, 100)
+    report = replay.replay(world.rt, world.admin, 100)
     assert report["replayed"] >= 3
     assert report["differences"] == 0
     with world.rt.database.reading() as tx:

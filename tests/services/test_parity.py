@@ -10,7 +10,7 @@ import pytest
 
 from charter.adapters.rego.engine import EngineThread
 from charter.core.kernel.errors import ConflictError, UnavailableError
-from charter.services import decisions, parity, workspaces
+from charter.services import decisions, parity, replay, workspaces
 from charter.services.policy_point import PolicyPoint, engine_maker
 from charter.services.runtime import Runtime
 from charter.services.workspace_questions import WorkspaceRequest
@@ -90,7 +90,7 @@ def test_decisions_that_opa_made_replay_on_the_builtin_engine(world: World, opa_
         stored = decisions.get(rt, world.admin, made["decision"]["id"])
         assert stored["engine"].startswith("opa 1.")
         assert stored["bundle_digest"] == STARTER.digest
-        report = decisions.replay(rt, world.admin, 50)
+        report = replay.replay(rt, world.admin, 50)
         assert report["replayed"] > 0
         assert report["differences"] == 0
     finally:

@@ -87,6 +87,20 @@ def test_branches_commits_and_files(origin: Origin, tmp_path: Path) -> None:
     assert repository.fetch() == {"main": base}
 
 
+@proves("PC-5")
+def test_everybody_who_wrote_is_an_author(origin: Origin, tmp_path: Path) -> None:
+    tree = origin.tree(("100644", "a.rego", origin.blob(RULE.encode())))
+    base = origin.commit(tree)
+    words = ("-m", "Title", "-m", "Co-authored-by: Sam <Sam@example.org>\nCo-authored-by: nobody")
+    head = origin.git("commit-tree", tree, "-p", base, *words)
+    for _ in range(101):
+        head = origin.git("commit-tree", tree, "-p", head, "-m", "Again")
+    origin.git("update-ref", "refs/heads/topic", head)
+    repository = opened(origin, tmp_path)
+    repository.fetch()
+    assert repository.authors(head, base) == {"pat@example.org", "sam@example.org"}
+
+
 def test_an_empty_folder_or_repository_holds_nothing(origin: Origin, tmp_path: Path) -> None:
     assert opened(origin, tmp_path).fetch() == {}
     base = origin.commit(origin.tree(("100644", "a.rego", origin.blob(b"package a\n"))))

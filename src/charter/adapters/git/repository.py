@@ -29,7 +29,8 @@ _REFS: Final = "refs/charter/heads/"
 _LARGEST_FILE_BYTES: Final = 1 << 20
 _MOST_FILES: Final = 2_000
 _MOST_BRANCHES: Final = 500
-_MOST_COMMITS: Final = 100  # of a branch whose authors are read
+_MOST_COMMITS: Final = 10_000  # of a branch whose authors are read; more are no branch to review
+_ADDRESS: Final = re.compile(r"<([^<>]*)>")
 _FIELD: Final = "%x00"
 _LONGEST_NAME: Final = 200
 
@@ -104,12 +105,17 @@ class Repository:
         return Commit(commit, name, email, title, body)
 
     def authors(self, commit: str, base: str | None) -> frozenset[str]:
-        """The addresses of everybody who wrote on a branch since it left `base`."""
+        """The addresses of everybody who wrote on a branch since it left `base`.
+
+        Those count too whom a commit names as having written with its author.
+        """
         span = [_checked(commit)] + ([] if base is None else [f"^{_checked(base)}"])
+        layout = "--format=<%ae>%n<%ce>%n%(trailers:key=Co-authored-by,valueonly)"
         said = self._git.run(
-            "log", f"--max-count={_MOST_COMMITS}", "--format=%ae%n%ce", "--end-of-options", *span
+            "log", f"--max-count={_MOST_COMMITS}", layout, "--end-of-options", *span
         )
-        return frozenset(said.decode(errors="replace").lower().split())
+        found = _ADDRESS.findall(said.decode(errors="replace").lower())
+        return frozenset(address.strip() for address in found) - {""}
 
     def has(self, commit: str) -> bool:
         """Whether the mirror knows this commit."""
