@@ -33,7 +33,7 @@ def test_init_writes_a_repository_that_passes_the_check(charter: Any, tmp_path: 
     made = charter("policy", "init", str(folder), "--json")
     assert made.code == 0, made.err
     assert made.document["git"] is True
-    assert (folder / ".git").is_dir()
+    assert (folder / ".git/HEAD").read_text() == "ref: refs/heads/main\n"  # the branch watched
     for name in ("admission", "runtime", "ai-governance", "compliance", "lib", "data", "tests"):
         assert (folder / name).is_dir(), name
     for name in ("README.md", "docs/policy-guide.md", "docs/change-log.md"):
@@ -100,6 +100,7 @@ def test_convert_shows_writes_and_compares(charter: Any, tmp_path: Path, reposit
     assert "own.rego: can be converted" in shown.out
     assert "+helper if {" in shown.out
     assert own.read_text() == OLD
+    assert "--write makes them" in shown.out
     written = charter("policy", "convert", str(folder), "--write", "--json")
     assert written.document["written"] is True
     assert written.document["tests_compared"] > 100

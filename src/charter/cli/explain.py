@@ -14,6 +14,7 @@ import typer
 
 from charter.cli.command import Call, command, noun
 from charter.cli.text import coloured, effect_word, joined, one_line, printable, say
+from charter.cli.waiting import working
 
 app = noun("Why something was decided as it was.")
 
@@ -43,7 +44,8 @@ def decision(call: Call, decision_id: Ref) -> None:
 
     The word decision may be left out: charter explain dec_01h…
     """
-    found = call.client.get("decisions", decision_id, "explanation")
+    with working("explain", "deciding again and looking for what would pass"):
+        found = call.client.get("decisions", decision_id, "explanation")
     call.answer(found, lambda: say(*lines(found)))
 
 

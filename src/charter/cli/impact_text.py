@@ -44,7 +44,7 @@ def headline(report: Mapping[str, Any]) -> str:
 def _paragraphs(report: Mapping[str, Any]) -> Iterator[str]:
     """What else there is to say, each in one sentence."""
     if report["other_reasons"]:
-        yield f"{report['other_reasons']} keep their effect and change their reasons."
+        yield f"The same effect for other reasons: {report['other_reasons']}."
     if report["failed"]:
         yield (
             f"{report['failed']} could not be decided under the candidate at all and would be"

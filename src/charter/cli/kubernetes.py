@@ -73,7 +73,7 @@ def _certificates(target: Target, *, renew: bool) -> tuple[Certificates, Path]:
 def install(
     call: Call,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Print the manifests; change nothing.")
+        bool, typer.Option("--dry-run", help="Print the manifests; apply nothing.")
     ] = False,
     namespace: Namespace = "charter",
     address: Address = None,

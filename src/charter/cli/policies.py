@@ -22,6 +22,7 @@ from charter.cli.command import All, Call, Limit, command, noun
 from charter.cli.errors import ExitCode
 from charter.cli.show import table
 from charter.cli.text import coloured, joined, pairs, printable, remark, say, when, yes_no
+from charter.cli.waiting import working
 
 app = noun("Rules: read, test and apply them.")
 
@@ -151,7 +152,8 @@ def apply(
     bundle = load_directory(folder)
     files = {path: bundle.text(path) for path in sorted(bundle.files)}
     body = {"files": files, "note": note, "emergency": emergency}
-    made = call.client.create("policies", "bundles", body=body).body
+    with working("apply", "the server checks the rules and runs their tests"):
+        made = call.client.create("policies", "bundles", body=body).body
     call.answer(made, lambda: _bundle(made))
 
 
@@ -267,7 +269,8 @@ def run_tests(
     from charter.adapters.rego.load import load_directory  # noqa: PLC0415 — loads the engine
     from charter.adapters.rego.testing import run_tests as tested  # noqa: PLC0415
 
-    report = tested(load_directory(folder), coverage=coverage)
+    with working("test", "running the tests"):
+        report = tested(load_directory(folder), coverage=coverage)
     ran = [t for t in report.tests if not t.skipped]
     failed = [t for t in ran if not t.passed]
     document = {

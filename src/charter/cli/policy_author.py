@@ -19,7 +19,8 @@ import typer
 from charter.cli.arguments import one_of
 from charter.cli.command import Call, command
 from charter.cli.errors import ExitCode, usage
-from charter.cli.text import coloured, printable, say
+from charter.cli.text import coloured, counted, printable, say
+from charter.cli.waiting import working
 
 if TYPE_CHECKING:
     from charter.adapters.rego.check import CheckReport
@@ -58,7 +59,8 @@ def _check(
     from charter.adapters.rego.load import load_directory  # noqa: PLC0415
 
     one_of(form, "--format", ("text", "github"))
-    report = check(load_directory(folder), tests=not no_tests, coverage_floor=coverage_floor)
+    with working("check", "reading the rules and running their tests"):
+        report = check(load_directory(folder), tests=not no_tests, coverage_floor=coverage_floor)
     document = {**report.as_json(), "strict": strict}
     call.answer(document, lambda: _show(report, folder, github=form == "github"))
     if report.errors or (strict and report.warnings):
@@ -94,9 +96,10 @@ def _annotations(findings: Iterable[Finding], folder: Path) -> None:
 
 
 def _summary(report: CheckReport) -> list[str]:
-    found = f"{len(report.errors)} errors, {len(report.warnings)} warnings"
+    found = f"{counted(len(report.errors), 'error')}, {counted(len(report.warnings), 'warning')}"
     word = coloured("passed", "green") if report.passed else coloured("FAILED", "red")
-    lines = [f"{report.rules} rules in {report.files} files; {found}: {word}"]
+    where = f"{counted(report.rules, 'rule')} in {counted(report.files, 'file')}"
+    lines = [f"{where}; {found}: {word}"]
     if report.report is not None:
         ran = [test for test in report.report.tests if not test.skipped]
         failed = len(report.report.failures)
@@ -142,6 +145,8 @@ def _convert(
         if compared:
             say(f"{compared} tests were run before and after; {len(differing)} differ.")
         say(*(f"  {printable(name)}" for name in differing))
+        if conversions and not write:
+            say("Nothing was changed; --diff shows the changes, --write makes them.")
 
     call.answer(document, text)
     if differing:
@@ -199,7 +204,9 @@ def _init(
     _write(folder, files)
     git = None if no_git or (folder / ".git").exists() else shutil.which("git")
     if git is not None:
-        subprocess.run([git, "init", "--quiet", str(folder)], check=True)
+        # The branch that a server watches unless it is told another one.
+        named = ["-c", "init.defaultBranch=main"]
+        subprocess.run([git, *named, "init", "--quiet", str(folder)], check=True)
     document = {"folder": str(folder), "files": sorted(files), "git": git is not None}
     call.said(
         document,

@@ -130,7 +130,7 @@ def _change(c: Mapping[str, Any]) -> None:
             ("change", c["id"]),
             ("title", c["title"]),
             ("state", f"{c['state']} since {when(c['since'])}"),
-            ("", c["reason"]),
+            ("reason", c["reason"]),
             ("author", c["author"]),
             ("from", c["branch"] if c["commit"] is None else f"{c['branch']} {c['commit'][:12]}"),
             ("files", joined([f"{f['path']} ({f['kind']})" for f in c["changed"]], "")),

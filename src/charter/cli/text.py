@@ -101,6 +101,11 @@ def joined(values: Iterable[object], empty: str = "-") -> str:
     return ", ".join(one_line(v) for v in values) or empty
 
 
+def counted(number: int, noun: str) -> str:
+    """`1 rule`, `2 rules`."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
 def effect_name(effect: object) -> str:
     """An effect in a person's words."""
     return _EFFECTS.get(str(effect), (one_line(effect), ""))[0]

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import sys
+import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, Final
 
 from charter.cli.client import Client
@@ -15,6 +17,7 @@ _FIRST_PAUSE_SECONDS: Final = 0.1  # a local sandbox is up in 0.1 to 0.3 s
 _LONGEST_PAUSE_SECONDS: Final = 1.0
 _GROWTH: Final = 1.5
 _NOT_FOUND: Final = 404
+_SILENT_SECONDS: Final = 1.0  # shorter work is over before anybody wonders
 
 
 def until(client: Client, workspace: Mapping[str, Any], wanted: str, timeout: float) -> Any:
@@ -102,3 +105,25 @@ class Progress:
         if self._shown:
             sys.stderr.write("\r\x1b[K")
             sys.stderr.flush()
+
+
+@contextmanager
+def working(name: str, state: str) -> Iterator[None]:
+    """Say on a terminal that one long step is still going on, and for how long already."""
+    if not sys.stderr.isatty():
+        yield
+        return
+    progress, started, over = Progress(name), time.monotonic(), threading.Event()
+
+    def tell() -> None:
+        while not over.wait(_SILENT_SECONDS):
+            progress.show(state, time.monotonic() - started)
+
+    teller = threading.Thread(target=tell, daemon=True)
+    teller.start()
+    try:
+        yield
+    finally:
+        over.set()
+        teller.join()
+        progress.clear()

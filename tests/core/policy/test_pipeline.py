@@ -191,6 +191,8 @@ def test_promotion_takes_time_on_the_stage_and_decisions_for_tests() -> None:
     staged = analysed(ChangeState.STAGED, reviews=[SAM, PAT])
     later = NOW + timedelta(seconds=LIMITS.staging_seconds)
     assert "another 15 minutes" in str(not_promotable(staged, LIMITS, NOW))
+    almost = later - timedelta(seconds=20)
+    assert "less than a minute" in str(not_promotable(staged, LIMITS, almost))
     assert "0 of the 1 decisions" in str(not_promotable(staged, LIMITS, later))
     assert not_promotable(replace(staged, decisions_made=1), LIMITS, later) is None
     assert not_promotable(replace(staged, has_test_projects=False), LIMITS, later) is None

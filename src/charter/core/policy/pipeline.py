@@ -238,7 +238,9 @@ def not_promotable(facts: ChangeFacts, limits: PipelineLimits, now: datetime) ->
         return "Another bundle is in force than the one that it was reviewed against."
     left = facts.since + timedelta(seconds=limits.staging_seconds) - now
     if left > timedelta(0):
-        return f"Its stage lasts another {-(-int(left.total_seconds()) // 60)} minutes."
+        minutes = -(-int(left.total_seconds()) // 60)
+        lasting = f"another {minutes} minutes" if minutes > 1 else "less than a minute more"
+        return f"Its stage lasts {lasting}."
     if facts.has_test_projects and facts.decisions_made < limits.staging_decisions_needed:
         return (
             f"It has made {facts.decisions_made} of the {limits.staging_decisions_needed} decisions"
