@@ -155,6 +155,23 @@ def test_the_last_good_bundle_stays_and_nothing_becomes_a_yes(world: World) -> N
     assert replay.replay(world.rt, world.admin, 1000)["differences"] == 0
 
 
+@proves("PC-4")
+def test_what_was_taken_back_stands_in_last(world: World) -> None:
+    good, current, bad = (applied(world, noted(text)) for text in ("good", "current", "bad"))
+    world.clock.advance(seconds=1)
+    with world.rt.database.unit_of_work() as tx:
+        policy_bundles.put_in_force(
+            world.rt, tx, current, kind=Kind.ROLLBACK, by=SYSTEM, why="It was bad."
+        )
+        tx.update(t.bundles, t.bundles.c.digest == current, signature="damaged")
+    started = PolicyPoint(world.rt.keys.policy.public_key())
+    with world.rt.database.reading() as tx:
+        assert started.active(tx).digest == good
+        assert policy_bundles.previous_good(tx) == good
+    assert bad != good
+    started.close()
+
+
 @proves("PC-2", "PC-4")
 def test_a_bundle_that_was_not_signed_here_decides_nothing(world: World) -> None:
     rt = world.rt

@@ -28,7 +28,7 @@ from charter.services.approval_requests import notify
 from charter.services.exemptions import record_changes
 from charter.services.lifecycle import recheck_all
 from charter.services.parity import require_parity
-from charter.services.policy_point import compile_engine
+from charter.services.policy_point import compile_engine, taken_back
 from charter.services.policy_signature import public_text, sign, signed_by, statement
 from charter.services.runtime import Caller, Runtime
 from charter.store import tables as t
@@ -198,13 +198,16 @@ def check_parity(rt: Runtime, caller: Caller, bundle: Bundle) -> None:
 
 
 def previous_good(tx: Tx) -> str | None:
-    """The newest bundle of the history that is not in force now and is not known to be broken."""
+    """The newest bundle of the history that is not in force now and is not known to be broken.
+
+    What was taken back is chosen only when nothing else is left.
+    """
     c, failed = t.policy_activations.c, t.policy_failures.c
     broken = sa.select(failed.digest).where(failed.kind == "load")
     query = (
         sa.select(c.digest)
         .where(c.digest.not_in(sa.select(t.active_bundle.c.digest)), c.digest.not_in(broken))
-        .order_by(c.at.desc(), c.id.desc())
+        .order_by(taken_back(), c.at.desc(), c.id.desc())
         .limit(1)
     )
     row = tx.one(query)

@@ -47,6 +47,8 @@ _RETRY_SECONDS: Final = 30.0  # a load can fail for want of memory: it is tried 
 _KEPT: Final = 3  # in force, staged, and the one before, under which requests still finish
 _MOST_TRIED: Final = 10  # of the history, when a process starts with a broken bundle in force
 
+_WAYS_BACK: Final = ("rollback", "automatic-rollback")
+
 
 class PolicyEngine(Protocol):
     """What decides: the built-in engine on its thread, or an external OPA.
@@ -213,7 +215,8 @@ class PolicyPoint:
             return last
         c = t.policy_activations.c
         tried: set[str] = {digest}
-        query = sa.select(c.digest).order_by(c.at.desc(), c.id.desc()).limit(1000)
+        newest = (c.at.desc(), c.id.desc())
+        query = sa.select(c.digest).order_by(taken_back(), *newest).limit(1000)
         for row in tx.all(query):
             if row["digest"] in tried or len(tried) > _MOST_TRIED:
                 continue
@@ -286,6 +289,13 @@ def _digests(tx: Tx) -> tuple[str | None, str | None]:
     staged = sa.select(c.digest).where(c.state == ChangeState.STAGED.value).scalar_subquery()
     row = tx.one(sa.select(t.active_bundle.c.digest, staged.label("staged")))
     return (None, None) if row is None else (str(row["digest"]), row["staged"])
+
+
+def taken_back() -> sa.ColumnElement[bool]:
+    """Of an activation: whether its bundle was rolled back since; such a one is the last resort."""
+    c, later = t.policy_activations.c, t.policy_activations.alias()
+    back = later.c.kind.in_(_WAYS_BACK) & (later.c.previous == c.digest) & (later.c.id > c.id)
+    return sa.exists().where(back).correlate(t.policy_activations)
 
 
 def write_down(tx: Tx, digest: str, kind: str, message: str) -> None:
