@@ -10,11 +10,12 @@ from starlette.testclient import TestClient
 
 from charter.api.app import build_api
 from charter.services import decisions, enforcement_points
-from tests.policies.documents import base
+from tests.policies.documents import base, merged
+from tests.policies.documents import spec as spec_of
 from tests.spec import spec
 from tests.support import World
 
-DOCUMENT = base("person workspace.create")
+DOCUMENT = base("person creates")
 ONE = "/access/v1/evaluation"
 MANY = "/access/v1/evaluations"
 
@@ -43,15 +44,15 @@ def request(
         },
         "action": {"name": action},
         "resource": {"type": "workspace", "id": "new", "properties": {**known, **resource}},
-        "context": {k: v for k, v in DOCUMENT["context"].items() if k != "now"},
+        "context": {**DOCUMENT["context"], "request": DOCUMENT["request"]},
     }
 
 
 def big() -> dict[str, Any]:
     """One that needs an approval."""
-    spec_ = {**DOCUMENT["resource"]["spec"]}
-    spec_["resources"] = {**spec_.get("resources", {}), "cpu": 40}
-    return request(spec=spec_)
+    document = merged(DOCUMENT, spec_of(resources={"cpu": 40}))
+    asked = request()
+    return {**asked, "context": {**asked["context"], "request": document["request"]}}
 
 
 @spec("PC-12")

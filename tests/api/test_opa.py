@@ -30,7 +30,7 @@ from tests.policies.documents import base
 from tests.spec import spec
 from tests.support import STARTER, World
 
-DOCUMENT = base("person workspace.create")
+DOCUMENT = base("person creates")
 
 
 def eventually(found: Callable[[], Any], seconds: float = 30) -> Any:
@@ -64,7 +64,8 @@ def other_bundle() -> Bundle:
             "admission/extra.rego": "package admission.extra\n\nimport rego.v1\n\n"
             '# METADATA\n# title: "Closed"\n# custom:\n#   id: admission/closed\n'
             '#   severity: high\n#   fix: "Wait."\n'
-            'deny contains {"id": "admission/closed", "message": "Closed today."} if input.closed\n'
+            'deny contains {"id": "admission/closed", "message": "Closed today."} if '
+            "input.context.closed\n"
         }
     )
 
@@ -102,7 +103,7 @@ def test_a_real_opa_follows_charter_and_reports_to_it(
 
             # Another bundle is in force: OPA, which waits for it, decides by it at once, and so
             # does a rollback.
-            closed = {**DOCUMENT, "closed": True}
+            closed = {**DOCUMENT, "context": {**DOCUMENT["context"], "closed": True}}
             bundle = other_bundle()
             files = {path: bundle.text(path) for path in bundle.files}
             policies.apply(world.rt, world.admin, files, "one more rule")

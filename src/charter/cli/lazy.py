@@ -67,7 +67,12 @@ SECTIONS: Final[tuple[tuple[str, tuple[Entry, ...]], ...]] = (
                 "Clusters and engines that ask Charter.",
                 ("enforcement-points", "pep"),
             ),
-            Entry("kubernetes", "kubernetes", "Clusters: admission webhook, Gatekeeper.", ("k8s",)),
+            Entry(
+                "kubernetes",
+                "kubernetes",
+                "Clusters: their admission webhook, and rules for Gatekeeper.",
+                ("k8s",),
+            ),
             Entry("decision", "decisions", "Stored decisions, and replays.", ("decisions",)),
             Entry("audit", "audit", "The audit trail: read, prove, verify."),
         ),

@@ -61,7 +61,7 @@ def evaluations(rt: Runtime, who: EnforcementPoint | Caller, request: object) ->
         raise _refuse("evaluations is not a list")
     if len(listed) > MAX_EVALUATIONS:
         raise _refuse(f"it asks for more than {MAX_EVALUATIONS} evaluations at once")
-    options = _object(body.get("options") or {}, "options")
+    options = _optional(body, "options", "options")
     semantic = options.get("evaluations_semantic", SEMANTICS[0])
     if semantic not in SEMANTICS:
         raise _refuse(f"options.evaluations_semantic is none of {', '.join(SEMANTICS)}")
@@ -116,7 +116,7 @@ def as_document(request: Mapping[str, Any]) -> dict[str, Any]:
     subject = _object(request.get("subject"), "subject")
     action = _object(request.get("action"), "action")
     resource = _object(request.get("resource"), "resource")
-    context = _object(request.get("context") or {}, "context")
+    context = _optional(request, "context", "context")
     for part, value, keys in (
         ("subject", subject, ("type", "id")),
         ("action", action, ("name",)),
@@ -126,23 +126,31 @@ def as_document(request: Mapping[str, Any]) -> dict[str, Any]:
             if not isinstance(value.get(key), str) or not value[key]:
                 raise _refuse(f"{part}.{key} is missing or not a text")
     kind = subject["type"]
+    # The wider view of the request that some rules read; AuthZEN has no place of its own for it.
+    seen = {"request": context.pop("request")} if "request" in context else {}
     return {
         "subject": {
-            **_object(subject.get("properties") or {}, "subject.properties"),
+            **_optional(subject, "properties", "subject.properties"),
             "id": subject["id"],
             "kind": "human" if kind in _PEOPLE else "agent" if kind in _AGENTS else kind,
         },
         "action": {
-            **_object(action.get("properties") or {}, "action.properties"),
+            **_optional(action, "properties", "action.properties"),
             "name": action["name"],
         },
         "resource": {
-            **_object(resource.get("properties") or {}, "resource.properties"),
+            **_optional(resource, "properties", "resource.properties"),
             "id": resource["id"],
             "kind": resource["type"],
         },
-        "context": dict(context),
+        "context": context,
+        **seen,
     }
+
+
+def _optional(value: Mapping[str, Any], key: str, where: str) -> dict[str, Any]:
+    found = value.get(key)
+    return {} if found is None else dict(_object(found, where))
 
 
 def _object(value: object, where: str) -> dict[str, Any]:

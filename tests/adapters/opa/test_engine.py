@@ -38,6 +38,8 @@ def small(rule: str, *, test: str = "", **files: str) -> Bundle:
         text = json.loads(kept[f"data/{document}.json"])
         if document == "exemptions":
             text["exemptions"] = []
+        elif document == "enforcement":
+            text = {"rules": {}}
         else:
             text["rules"] = {}
         kept[f"data/{document}.json"] = json.dumps(text)
@@ -134,8 +136,12 @@ def test_the_shipped_bundle_is_the_same_to_both_engines(opa_client: OpaClient) -
 
 
 @spec("PC-12")
-def test_a_difference_names_test_rule_and_decision(opa_client: OpaClient) -> None:
-    # Without the future keyword `not` means another thing in each engine for what is undefined.
+def test_a_difference_names_test_rule_and_decision(
+    opa_client: OpaClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Without the future keyword `not` means another thing in each engine for what is undefined. The
+    # loader refuses every place that is known to be read differently; this is one more.
+    monkeypatch.setattr("charter.adapters.rego.assemble.misread", lambda _: [])
     bundle = small(
         'deny contains "No image." if not startswith(input.image, "good/")',
         test='test_it if { count(data.admission.own.deny) == 1 with input as {"other": 1} }',
