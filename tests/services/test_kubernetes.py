@@ -12,9 +12,10 @@ import sqlalchemy as sa
 from starlette.testclient import TestClient
 
 from charter.api.app import build_api
+from charter.core.audit.event import ActorRef
 from charter.core.kernel.errors import UnavailableError
 from charter.core.policy.bundle import Bundle
-from charter.services import enforcement_points, kubernetes, policies, replay
+from charter.services import enforcement_points, kubernetes, policies, policy_bundles, replay
 from charter.services.kubernetes import UNDECIDED
 from charter.store import tables as t
 from tests.conftest import fresh_world
@@ -339,8 +340,15 @@ def test_a_policy_that_says_nothing_about_clusters_denies(own_webhook: Webhook) 
         }
     )
     with world.rt.database.unit_of_work() as tx:
-        policies.store_bundle(tx, without, loaded_by="test", note_text="")
-        tx.update(t.active_bundle, digest=without.digest)
+        policy_bundles.store_bundle(tx, without, loaded_by="test", note_text="")
+        policy_bundles.put_in_force(
+            world.rt,
+            tx,
+            without.digest,
+            kind=policy_bundles.Kind.APPLY,
+            by=ActorRef("system", "test"),
+            why="",
+        )
     found = own_webhook.ask(pod(), "system")
     assert found["allowed"] is False
     assert "data/kubernetes.json" in found["status"]["message"]

@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
+from charter.core.audit.event import ActorRef
 from charter.core.kernel.errors import ForbiddenError, TooManyError, UnavailableError
-from charter.services import policies, replay
+from charter.services import policy_bundles, replay
 from charter.store import tables as t
 from tests.history import record
 from tests.spec import spec
@@ -50,8 +51,15 @@ def test_each_is_replayed_under_the_bundle_that_made_it(world: World) -> None:
         files["data/limits.json"] = json.dumps({**document, "cpu_without_approval": limit})
         with world.rt.database.unit_of_work() as tx:
             bundle = STARTER.with_files({"data/limits.json": files["data/limits.json"]})
-            policies.store_bundle(tx, bundle, loaded_by="test", note_text="")
-            policies.set_active(tx, bundle.digest)
+            policy_bundles.store_bundle(tx, bundle, loaded_by="test", note_text="")
+            policy_bundles.put_in_force(
+                world.rt,
+                tx,
+                bundle.digest,
+                kind=policy_bundles.Kind.APPLY,
+                by=ActorRef("system", "test"),
+                why="",
+            )
         world.clock.advance(minutes=30)
         record(world, 40)
     found = replayed(world)
