@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import io
 import sys
-import time
+import threading
 
 import pytest
 
 from charter.cli import waiting
 from charter.cli.waiting import working
+from charter.processes import wait_until
 
 
 class Terminal(io.StringIO):
@@ -26,10 +27,7 @@ def test_a_long_step_says_that_it_goes_on_and_leaves_no_trace(
     monkeypatch.setattr(sys, "stderr", terminal)
     monkeypatch.setattr(waiting, "_SILENT_SECONDS", 0.01)
     with working("check", "running the tests"):
-        until = time.monotonic() + 10
-        while "check: running the tests, 0 s" not in terminal.getvalue():
-            assert time.monotonic() < until
-            time.sleep(0.005)
+        assert wait_until(lambda: "check: running the tests, 0 s" in terminal.getvalue(), 10)
     assert terminal.getvalue().endswith("\r\x1b[K")
 
 
@@ -45,6 +43,7 @@ def test_nothing_is_said_where_there_is_no_terminal(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(waiting, "_SILENT_SECONDS", 0.001)
+    before = threading.active_count()
     with working("check", "running the tests"):
-        time.sleep(0.01)
+        assert threading.active_count() == before  # nobody is there who could say something
     assert capsys.readouterr().err == ""
