@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
-import os
 import random
-import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,15 +16,13 @@ from charter.adapters.rego.assemble import assemble, sources_module
 from charter.adapters.rego.engine import RegorusEngine, build
 from charter.adapters.rego.load import shipped_bundle
 from charter.core.policy.result import PolicyFailure
+from tests.peers import opa_program, why_no_opa
 from tests.spec import spec
 
-OPA = os.environ.get("CHARTER_OPA_BINARY") or shutil.which("opa")
+OPA = opa_program()
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(
-        OPA is None,
-        reason="optional: needs an opa binary on the PATH or in CHARTER_OPA_BINARY",
-    ),
+    pytest.mark.skipif(OPA is None, reason=why_no_opa()),
 ]
 DOCUMENTS = 2_000
 QUERY = "answers := [a | some d in input; a := data.charter.decision with input as d]"

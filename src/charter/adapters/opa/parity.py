@@ -19,15 +19,18 @@ from charter.adapters.opa.client import OpaClient, OpaError
 from charter.adapters.opa.engine import NAME, LoadedPolicy
 from charter.adapters.rego.assemble import assemble
 from charter.adapters.rego.engine import EngineThread
+from charter.adapters.rego.tables import cases_of
 from charter.adapters.rego.testing import run_tests
 from charter.core.kernel.canonical import canonical_json
 from charter.core.kernel.decision import Decision
 from charter.core.policy.bundle import Bundle
+from charter.core.policy.decide import decide
 from charter.core.policy.judge import judge
-from charter.core.policy.result import PolicyFailure, parse_outcome
+from charter.core.policy.result import PolicyFailure, PolicyOutcome, parse_outcome
 
 _MOST_DIFFERENCES: Final = 50  # enough to see a pattern; the counts say how many there are
 _EMPTY: Final = b'{"input":{}}'
+_REGO: Final = "data."  # how the name of a test written in Rego begins; tables have a file's name
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +89,7 @@ def compare(
     assembly = assemble(bundle, tests=True)
     loaded = LoadedPolicy(client, assembly, digest=bundle.digest)
     try:
-        tests = _tests(bundle, loaded, found)
+        tests = _tests(bundle, loaded, found) + _cases(bundle, loaded, found)
         decisions = _decisions(bundle, loaded, sample, found)
     finally:
         loaded.remove()
@@ -102,10 +105,10 @@ def compare(
 def _tests(bundle: Bundle, loaded: LoadedPolicy, found: list[Difference]) -> int:
     count = 0
     for test in run_tests(bundle).tests:
-        if test.skipped:
+        if test.skipped or not test.name.startswith(_REGO):
             continue
         count += 1
-        path = tuple(test.name.removeprefix("data.").split("."))
+        path = tuple(test.name.removeprefix(_REGO).split("."))
         try:
             theirs = loaded.query(path, _EMPTY) == (True, True)
         except OpaError as error:
@@ -116,6 +119,18 @@ def _tests(bundle: Bundle, loaded: LoadedPolicy, found: list[Difference]) -> int
             words = {True: "passes", False: "fails"}
             found.append(Difference("test", test.name, (), words[test.passed], words[theirs]))
     return count
+
+
+def _cases(bundle: Bundle, loaded: LoadedPolicy, found: list[Difference]) -> int:
+    """The documents of the tables: what each engine makes of them, whatever the row expects."""
+    cases = cases_of(bundle)
+    with EngineThread(bundle) as engine:
+        for case in cases:
+            document = canonical_json(case.document)
+            ours = _decided(case.document, engine.evaluate(document))
+            theirs = _decided(case.document, _their_answer(loaded, document))
+            _note("test", f"{case.file}: {case.name}", ours, theirs, found)
+    return len(cases)
 
 
 def _decisions(
@@ -131,17 +146,16 @@ def _decisions(
             document = canonical_json(facts["document"])
             ours = _judged(facts, engine.evaluate(document))
             theirs = _judged(facts, _their_answer(loaded, document))
-            if canonical_json(ours.as_json()) != canonical_json(theirs.as_json()):
-                found.append(
-                    Difference(
-                        "decision",
-                        name,
-                        _differing_rules(ours, theirs),
-                        ours.effect.value,
-                        theirs.effect.value,
-                    )
-                )
+            _note("decision", name, ours, theirs, found)
     return count
+
+
+def _note(kind: str, name: str, ours: Decision, theirs: Decision, found: list[Difference]) -> None:
+    """Adds to `found` what differs between two decisions on the same facts."""
+    if canonical_json(ours.as_json()) == canonical_json(theirs.as_json()):
+        return
+    rules = _differing_rules(ours, theirs)
+    found.append(Difference(kind, name, rules, ours.effect.value, theirs.effect.value))
 
 
 def _their_answer(loaded: LoadedPolicy, document: str) -> str | PolicyFailure:
@@ -156,6 +170,13 @@ def _their_answer(loaded: LoadedPolicy, document: str) -> str | PolicyFailure:
     if not defined:
         return PolicyFailure("policy-undefined", "The policy gives no data.charter.decision.")
     return json.dumps(answer)
+
+
+def _decided(document: Mapping[str, Any], answer: str | PolicyFailure) -> Decision:
+    """The decision on a document that no request stands behind: policy alone speaks."""
+    outcome = answer if isinstance(answer, PolicyFailure) else parse_outcome(answer)
+    asked = outcome.obligations if isinstance(outcome, PolicyOutcome) else ()
+    return decide(document, (), outcome, known_obligations=frozenset(o.type for o in asked))
 
 
 def _judged(facts: Mapping[str, Any], answer: str | PolicyFailure) -> Decision:
