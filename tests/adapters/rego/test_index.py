@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 
 from charter.adapters.rego.assemble import ENTRYPOINT, SOURCES_FILE, assemble
 from charter.adapters.rego.engine import RegorusEngine
-from charter.adapters.rego.index import Key, RuleIndex, key_of, ready
+from charter.adapters.rego.index import Key, RuleIndex, key_of
 from charter.adapters.rego.library import Engine
 from charter.adapters.rego.load import shipped_bundle
 from charter.adapters.rego.reads import Program
+from charter.adapters.rego.rewrite import Constants, ready
 from charter.adapters.rego.syntax import add, parse
 from charter.core.policy.bundle import Bundle
 from tests.policies.documents import BASES, base, merged, spec
@@ -159,6 +160,37 @@ def test_names_are_written_out_and_lines_kept() -> None:
         "d if data.facts.placing",
         'e if data.facts.kind == ""',
     ]
+
+
+def test_single_values_stand_where_rules_name_them() -> None:
+    text = (
+        "package p\nimport rego.v1\nimport data.settings.limits\n"
+        "a if input.cpu > limits.cpu.most\n"
+        'b if input.mode in {data.settings["mode"], data.settings.odd, data.settings.list}\n'
+        "c if limits.cpu == data.settings.below\nd(limits) if limits.cpu.most > 3\n"
+    )
+    data = {
+        "settings": {
+            "limits": {"cpu": {"most": 9}}, "mode": "none", "odd": 'a"b', "list": [1], "below": -1
+        }
+    }  # fmt: skip
+    module = parse("p.rego", text)
+    program = Program((module,))
+    got = ready(program, module, constants=Constants.of(program, data))
+    assert got.text.split("\n")[3:7] == [
+        "a if input.cpu > 9",
+        'b if input.mode in {"none", data.settings.odd, data.settings.list}',
+        "c if data.settings.limits.cpu == data.settings.below",
+        "d(limits) if limits.cpu.most > 3",
+    ]
+
+
+def test_where_data_is_replaced_values_stay_in_the_data() -> None:
+    module = parse(
+        "p.rego", "package p\nimport rego.v1\na if b with data.x as 2\nb if data.x > 1\n"
+    )
+    program = Program((module,))
+    assert Constants.of(program, {"x": 1}).data == {}
 
 
 @pytest.mark.parametrize(

@@ -28,8 +28,9 @@ from typing import Any, Final, Self, TypeVar
 
 from charter.adapters.rego import library
 from charter.adapters.rego.assemble import ENTRYPOINT, SOURCES_FILE, Assembly, assemble
-from charter.adapters.rego.index import Key, RuleIndex, key_of, ready
+from charter.adapters.rego.index import Key, RuleIndex, key_of
 from charter.adapters.rego.relevant import RelevantPaths
+from charter.adapters.rego.rewrite import ready
 from charter.adapters.rego.syntax import (
     NONDETERMINISTIC,
     Module,

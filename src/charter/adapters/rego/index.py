@@ -11,27 +11,23 @@ A rule stays in whenever there is a doubt: it has no guard, several bodies or an
 guard fails with an error, or another rule refers to its set. Documents with a key that is not
 foreseen (an unknown action, say) are decided by the whole policy.
 
-The second thing done to a policy here is writing import aliases out: the engine evaluates the
-whole of an imported package when a single rule of it is named through the alias, and only that rule
-when it is named in full.
+What is left is written as the engine reads it fastest (`rewrite`), without the modules that no rule
+left in it reads.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
-from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, replace
-from types import MappingProxyType
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Final
 
 from charter.adapters.rego import library
-from charter.adapters.rego.assemble import Assembly, sources_of
+from charter.adapters.rego.assemble import AGGREGATOR, Assembly, sources_of
 from charter.adapters.rego.guards import guard_of
-from charter.adapters.rego.names import bound_names
 from charter.adapters.rego.places import StatementReads
-from charter.adapters.rego.reads import Program
-from charter.adapters.rego.syntax import Module, Rule, guarded, reference, span_of
+from charter.adapters.rego.rewrite import Constants, ready
+from charter.adapters.rego.syntax import Module, Rule, guarded
 
 _KEY_PATHS: Final = frozenset(
     {("action", "name"), ("subject", "kind"), ("request", "object", "spec", "agent")}
@@ -91,6 +87,7 @@ class RuleIndex:
         used = program.uses()
         self._assembly = assembly
         self._actions = assembly.data.actions
+        self._constants = Constants.of(program, json.loads(assembly.data_json))
         speaking = set(map(id, assembly.speaking))
         self._guards = tuple(
             guard
@@ -156,91 +153,16 @@ class RuleIndex:
             else:
                 settled[id(guard.rule)] = guard.statements
         program = self._assembly.program
-        modules = [ready(program, m, without, settled) for m in self._assembly.modules]
         rest = self.speaking(left_out)
+        read = program.reached([(*AGGREGATOR, "decision"), *(rule.path for rule in rest)])
+        modules = [
+            ready(program, module, without, settled, self._constants)
+            for module in self._assembly.modules
+            if any(rule.path[: len(module.package) + 1] in read for rule in module.rules)
+        ]
         return modules, sources_of(rest, evaluated=len(self._assembly.speaking))
 
 
 def _head(module: Module) -> str:
     lines = module.text.split("\n")
     return "\n".join(line for line in lines if line.startswith(("package ", "import ")))
-
-
-_Change = tuple[int, int, bytes]
-_TRUE: Final = b"true"
-
-
-def ready(
-    program: Program,
-    module: Module,
-    without: AbstractSet[int] = frozenset(),
-    settled: Mapping[int, tuple[StatementReads, ...]] = MappingProxyType({}),
-) -> Module:
-    """The module as the engine gets it; every line stays where it was.
-
-    Names are written out. `without` holds the identities of rules to leave out, `settled` the
-    statements of rules that are known to hold.
-    """
-    text = module.text.encode()
-    changes: list[_Change] = []
-    for rule in module.rules:
-        if id(rule) in without:
-            changes.append(_blank(text, span_of(rule.tree)))
-            continue
-        spans = (one.span for one in settled.get(id(rule), ()))
-        done = [span for span in spans if span[1] - span[0] >= len(_TRUE)]
-        changes += [_blank(text, span, _TRUE) for span in done]
-        changes += [
-            change
-            for change in _written_out(program, module, rule)
-            if not any(start <= change[0] < end for start, end in done)
-        ]
-    for start, end, new in sorted(set(changes), reverse=True):
-        text = text[:start] + new + text[end:]
-    return replace(module, text=text.decode())
-
-
-def _blank(text: bytes, span: tuple[int, int], word: bytes = b"") -> _Change:
-    start, end = span
-    rest = text[start + len(word) : end]
-    return start, end, word + bytes(b if b == ord("\n") else ord(" ") for b in rest)
-
-
-def _written_out(program: Program, module: Module, rule: Rule) -> Iterator[_Change]:
-    """Names of imported packages in full, and names that stand for a reference as that reference.
-
-    The engine evaluates the whole of an imported package when one rule of it is named through the
-    import, and a rule costs it ten times what a reference does.
-    """
-    own = bound_names(rule.tree, module.text)
-    imports = {
-        alias: target
-        for alias, target in zip(module.aliases, module.imports, strict=True)
-        if target.startswith("data.") and alias not in own
-    }
-    seen: set[int] = set()
-    for node in _outermost_first(rule.tree):
-        path = reference(node)
-        if path is None or path[0] not in imports:
-            continue
-        start, end = span_of(node)
-        if start in seen:
-            continue
-        target = program.other_name((*imports[path[0]].split(".")[1:], *path[1:]))
-        if target is not None:
-            seen.add(start)
-            steps = "".join(f"[{json.dumps(step)}]" for step in target.steps)
-            yield start, end, (target.root + steps).encode()
-        elif "Var" in node:
-            yield start, end, imports[path[0]].encode()
-
-
-def _outermost_first(tree: object) -> Iterator[dict[str, Any]]:
-    """Every object of the tree, each before its parts."""
-    if isinstance(tree, dict):
-        yield tree
-        for part in tree.values():
-            yield from _outermost_first(part)
-    elif isinstance(tree, list):
-        for part in tree:
-            yield from _outermost_first(part)

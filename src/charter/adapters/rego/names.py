@@ -76,6 +76,30 @@ def _variables(tree: object) -> Iterator[tuple[str, int]]:
                 stack.extend(node.values())
 
 
+def _given(pattern: object) -> Iterator[str]:
+    """The variables that matching a value with `pattern` may give a value to.
+
+    The first name of a reference is none: it has to have a value before a step can be taken.
+    """
+    stack = [pattern]
+    while stack:
+        node = stack.pop()
+        if isinstance(node, list):
+            stack.extend(node)
+        elif isinstance(node, dict):
+            if "Var" in node:
+                yield str(node["Var"]["value"])
+            elif "Call" in node:
+                stack.append(node["Call"]["params"])
+            elif "RefDot" in node or "RefBrack" in node:
+                step = node.get("RefDot") or node["RefBrack"]
+                stack.append(step.get("index"))
+                if "Var" not in step["refr"]:
+                    stack.append(step["refr"])
+            else:
+                stack.extend(node.values())
+
+
 def _bound_here(node: dict[str, Any], text: str) -> Iterator[str]:
     """The names that this one node gives a value to."""
     patterns: list[object] = []
@@ -94,7 +118,7 @@ def _bound_here(node: dict[str, Any], text: str) -> Iterator[str]:
         places.append(node["SomeVars"]["vars"])
     elif "Every" in node:
         places += [node["Every"]["key"], node["Every"]["value"]]
-    yield from (name for name, _ in _variables(patterns))
+    yield from _given(patterns)
     yield from (slice_of(text, span) for span in _spans(places))
 
 

@@ -12,7 +12,7 @@ read, never less: whatever reaches a function of the policy counts as read whole
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from charter.adapters.rego.names import bound_names
@@ -298,17 +298,21 @@ class Program:
         return self._reads[path]
 
     def _through(self, found: Found) -> frozenset[InputPath]:
-        seen: set[tuple[str, ...]] = set()
         inputs = {steps for steps, _ in found.inputs}
-        waiting = list(found.rules)
+        for path in self.reached(found.rules):
+            inputs |= {steps for steps, _ in self.found(path).inputs}
+        return frozenset(inputs)
+
+    def reached(self, paths: Iterable[tuple[str, ...]]) -> frozenset[tuple[str, ...]]:
+        """These rules, and all that they read through others."""
+        seen: set[tuple[str, ...]] = set()
+        waiting = list(paths)
         while waiting:
             path = waiting.pop()
             if path not in seen:
                 seen.add(path)
-                inner = self.found(path)
-                inputs |= {steps for steps, _ in inner.inputs}
-                waiting += inner.rules
-        return frozenset(inputs)
+                waiting += self.found(path).rules
+        return frozenset(seen)
 
     def other_name(self, path: tuple[str, ...]) -> Place | None:
         """Where the rule at `path` leads, if it is nothing but another name for a reference."""

@@ -115,6 +115,7 @@ deny contains {
 	"id": "tools/category-unknown",
 	"message": sprintf("There is no category %v of tools.", [category]),
 } if {
+	facts.action == "tool.use"
 	not data.settings.catalogue.approved[category]
 }
 

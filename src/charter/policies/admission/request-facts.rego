@@ -35,8 +35,8 @@ deny contains {
 	"id": "admission/missing-facts",
 	"message": sprintf("The request does not say %s.", [concat(".", path)]),
 } if {
-	some path in object.get(object.get(data.settings.actions.actions, facts.action, {}), "required", [])
-	not given(path)
+	some path in object.get(data.settings.actions.actions, [facts.action, "required"], [])
+	object.get(input, path, null) in nothing
 }
 
 # METADATA
@@ -52,7 +52,7 @@ deny contains {
 	"message": sprintf("The request does not say %s.", [concat(".", path)]),
 } if {
 	some path in object.get(data.settings.actions.subjects, facts.subject_kind, [["subject", "kind"]])
-	not given(path)
+	object.get(input, path, null) in nothing
 }
 
 # METADATA
@@ -109,9 +109,5 @@ service_may_ask if {
 	facts.action in data.settings.actions.services_too
 }
 
-# A fact counts as given when it is there and is neither null nor an empty text.
-given(path) if {
-	value := object.get(input, path, null)
-	value != null
-	value != ""
-}
+# A fact is missing when it is not there, null or an empty text.
+nothing := {null, ""}

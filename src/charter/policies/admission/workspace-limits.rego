@@ -238,11 +238,12 @@ warn contains {
 	"message": sprintf("After this, %v of %v are in use: %s.", [facts.amount(dimension, used), facts.amount(dimension, limit), object.get(line, "label", line.scope)]),
 } if {
 	facts.action in {"workspace.create", "workspace.resize"}
-	some line in object.get(facts.quota, "lines", [])
-	some dimension, limit in line.limit
+	some dimension, wanted in input.context.quota.wanted
+	wanted > 0
+	some line in input.context.quota.lines
+	limit := line.limit[dimension]
 	limit > 0
-	facts.quota.wanted[dimension] > 0
-	used := line.used[dimension] + facts.quota.wanted[dimension]
+	used := line.used[dimension] + wanted
 	used <= limit
 	used * 100 >= limit * data.settings.limits.quota_warning_percent
 }
