@@ -74,7 +74,9 @@ def test_a_bundle_that_engines_see_differently_is_refused_by_rule_and_decision(
     found = refused.value.details["parity"]
     assert isinstance(found, dict)
     assert found["decisions"] == 3
-    assert all(d["name"].startswith("dec_") for d in found["differences"])
+    assert all(d["rules"] == ["admission/images"] for d in found["differences"])
+    decided = {d["name"] for d in found["differences"] if d["kind"] == "decision"}
+    assert any(name.startswith("dec_") for name in decided), found["differences"][:5]
 
 
 @spec("PC-12", "PC-6")
