@@ -67,7 +67,7 @@ def _implied(
     """The conditions of the helpers that the statements of a rule take for granted."""
     if depth >= _DEEPEST:
         return
-    local = bound_names(rule.tree, module.text)
+    local = bound_names(rule, module.text)
     for body in rule.tree.get("bodies") or []:
         for statement in body["query"]["stmts"]:
             for node, fills in _needed(statement):

@@ -87,7 +87,7 @@ def imports(modules: tuple[Module, ...]) -> Iterator[Finding]:
         used = {
             str(node["Var"]["value"])
             for rule in module.rules
-            for node in nodes(rule.tree)
+            for node in rule.nodes
             if isinstance(node.get("Var"), dict)
         }
         for path, alias in zip(module.imports, module.aliases, strict=True):
@@ -121,7 +121,7 @@ def unguarded(modules: tuple[Module, ...], texts: Iterable[tuple[str, ...]]) -> 
     for module in modules:
         for rule in module.rules:
             asked = _asked(rule.tree)
-            for node in nodes(rule.tree):
+            for node in rule.nodes:
                 yield from _unguarded_call(rule, node, asked, sure)
                 yield from _division(rule, node)
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final
+from weakref import WeakKeyDictionary
 
 from charter.adapters.rego.library import Engine
 from charter.adapters.rego.syntax import (
@@ -21,7 +22,6 @@ from charter.adapters.rego.syntax import (
     Module,
     Rule,
     guarded,
-    nodes,
     slice_of,
 )
 
@@ -122,13 +122,20 @@ def _bound_here(node: dict[str, Any], text: str) -> Iterator[str]:
     yield from (slice_of(text, span) for span in _spans(places))
 
 
-def bound_names(tree: object, text: str) -> set[str]:
-    """The names that `tree` gives a value to."""
-    return {name for node in nodes(tree) for name in _bound_here(node, text)}
+_bound: WeakKeyDictionary[Rule, frozenset[str]] = WeakKeyDictionary()
+
+
+def bound_names(rule: Rule, text: str) -> frozenset[str]:
+    """The names that `rule`, of a module with this text, gives a value to."""
+    found = _bound.get(rule)
+    if found is None:
+        found = frozenset(name for node in rule.nodes for name in _bound_here(node, text))
+        _bound[rule] = found
+    return found
 
 
 def _rule_unknowns(module: Module, rule: Rule, defined: set[str]) -> Iterator[Unknown]:
-    known = defined | bound_names(rule.tree, module.text) | _ALWAYS
+    known = defined | bound_names(rule, module.text) | _ALWAYS
     head = rule.tree.get("refr") if rule.kind == "Default" else None
     seen: set[str] = set()
     for name, line in _variables({k: v for k, v in rule.tree.items() if v is not head}):

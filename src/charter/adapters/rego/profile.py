@@ -194,7 +194,7 @@ def _brief(text: str) -> str:
 
 def _trees(module: Module) -> Iterator[dict[str, Any]]:
     for rule in module.rules:
-        yield from nodes(rule.tree)
+        yield from rule.nodes
 
 
 def _functions(module: Module, around: Surroundings) -> Found:

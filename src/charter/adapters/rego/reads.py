@@ -340,7 +340,7 @@ class Program:
         bodies = rule.tree.get("bodies") or []
         if len(bodies) != 1:
             return ()
-        local = bound_names(rule.tree, module.text) - {"_"}
+        local = bound_names(rule, module.text) - {"_"}
         result = []
         for statement in bodies[0]["query"]["stmts"]:
             walk = _Walk(self, module, {})

@@ -19,7 +19,7 @@ from typing import Any, Final
 from charter.adapters.rego.names import bound_names
 from charter.adapters.rego.places import StatementReads
 from charter.adapters.rego.reads import Program
-from charter.adapters.rego.syntax import Module, Rule, nodes, reference, span_of
+from charter.adapters.rego.syntax import Module, Rule, reference, span_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ class Constants:
             (reference(modifier["refr"]) or ("data",))[0] != "input"
             for module in program.modules
             for rule in module.rules
-            for node in nodes(rule.tree)
+            for node in rule.nodes
             for modifier in node.get("with_mods") or ()
         )
         return cls({} if replaced else data)
@@ -103,7 +103,7 @@ def _written_out(
     program: Program, module: Module, rule: Rule, constants: Constants
 ) -> Iterator[_Change]:
     """Names in full, names that stand for a reference as that reference, values as they are."""
-    own = bound_names(rule.tree, module.text)
+    own = bound_names(rule, module.text)
     imports = {
         alias: tuple(target.split("."))
         for alias, target in zip(module.aliases, module.imports, strict=True)
@@ -111,7 +111,7 @@ def _written_out(
     }
     imports["data"] = ("data",)
     seen: set[int] = set()
-    for node in _outermost_first(rule.tree):
+    for node in rule.nodes:  # each before its parts
         path = reference(node)
         if path is None or path[0] not in imports or "data" in own:
             continue
@@ -130,14 +130,3 @@ def _written_out(
             yield start, end, (target.root + below).encode()
         elif "Var" in node and path != ("data",):
             yield start, end, ".".join(imports[path[0]]).encode()
-
-
-def _outermost_first(tree: object) -> Iterator[dict[str, Any]]:
-    """Every object of the tree, each before its parts."""
-    if isinstance(tree, dict):
-        yield tree
-        for part in tree.values():
-            yield from _outermost_first(part)
-    elif isinstance(tree, list):
-        for part in tree:
-            yield from _outermost_first(part)

@@ -16,6 +16,7 @@ import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property, lru_cache
 from typing import Any, Final
 
 import yaml
@@ -43,6 +44,8 @@ A decision that used one could not be replayed, and `http.send` would carry fact
 _COLUMNS: Final = 4096  # the default of 1,024 refuses long lines with a misleading text
 _FILE_BYTES: Final = 1 << 20
 _LINES: Final = 20_000
+_SMALL: Final = 1 << 15  # characters of a module that is kept; its tree takes fifty times as much
+_MOST_KEPT: Final = 200  # the shipped bundle with its tests has seventy
 # The library's parser tries a bracket as several things, each anew inside the next one, so its time
 # doubles with every level: 16 levels take seconds, 100 would never end, with Python's lock held.
 # A file's weight is the sum of 2^depth over the brackets that are deeper than people write (eight
@@ -72,9 +75,12 @@ class PolicyRefusedError(InvalidInputError):
         )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, eq=False)
 class Rule:
-    """One rule of a module. `path` is its name below `data`, `kind` Set, Compr, Func or Default."""
+    """One rule of a module. `path` is its name below `data`, `kind` Set, Compr, Func or Default.
+
+    Modules are kept and shared between bundles (`parse`), so nobody changes a tree.
+    """
 
     name: str
     path: tuple[str, ...]
@@ -84,6 +90,11 @@ class Rule:
     end_line: int
     metadata: dict[str, Any]
     tree: dict[str, Any]
+
+    @cached_property
+    def nodes(self) -> tuple[dict[str, Any], ...]:
+        """Every object in its tree, each before its parts; a dozen readers go through them."""
+        return tuple(nodes(self.tree))
 
     @property
     def speaks(self) -> bool:
@@ -171,7 +182,7 @@ def reference(node: dict[str, Any]) -> tuple[str, ...] | None:
 
 
 def nodes(tree: object) -> Iterator[dict[str, Any]]:
-    """Every object in the tree."""
+    """Every object in the tree, each before its parts."""
     stack = [tree]
     while stack:
         node = stack.pop()
@@ -290,7 +301,14 @@ def _refuse_nests(file: str, text: str) -> None:
 
 
 def parse(file: str, text: str) -> Module:
-    """The module in `text`; raises `PolicyRefusedError` when neither syntax can read it."""
+    """The module in `text`; raises `PolicyRefusedError` when neither syntax can read it.
+
+    Two bundles have most of their modules in common, so the small ones read last are kept.
+    """
+    return _parse_once(file, text) if len(text) <= _SMALL else _parse(file, text)
+
+
+def _parse(file: str, text: str) -> Module:
     _refuse_nests(file, text)
     engine, old_syntax = Engine(), False
     engine.set_policy_length_config(max_col=_COLUMNS, max_file_bytes=_FILE_BYTES, max_lines=_LINES)
@@ -343,6 +361,9 @@ def parse(file: str, text: str) -> Module:
         calls=tuple(calls),
         negations=tuple(sorted(negations)),
     )
+
+
+_parse_once = lru_cache(maxsize=_MOST_KEPT)(_parse)
 
 
 def add(engine: Engine, module: Module) -> None:
