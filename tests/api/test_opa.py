@@ -71,6 +71,7 @@ def other_bundle() -> Bundle:
 
 
 @spec("PC-12")
+@pytest.mark.slow
 def test_a_real_opa_follows_charter_and_reports_to_it(
     world: World, token: str, opa: Path, tmp_path: Path
 ) -> None:

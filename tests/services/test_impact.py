@@ -163,6 +163,7 @@ def test_a_fact_that_no_record_holds_is_unknown_and_never_guessed(history: World
 
 
 @spec("PC-6")
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "body",
     [ENDLESS, GIGABYTES],

@@ -92,6 +92,7 @@ def test_what_was_decided_a_moment_ago_waits_until_its_transaction_must_have_end
 
 
 @spec("PC-5")
+@pytest.mark.slow
 def test_a_candidate_without_measure_ends_its_shadow_and_touches_nothing_live(
     world: World, step: ShadowStep, monkeypatch: pytest.MonkeyPatch
 ) -> None:

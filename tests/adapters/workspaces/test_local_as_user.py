@@ -69,6 +69,7 @@ def copy_tree(target: Path) -> None:
 
 @needs.sandbox
 @needs.another_user
+@pytest.mark.slow
 def test_an_ordinary_user_gets_the_same_walls() -> None:
     python = usable_interpreter()
     with tempfile.TemporaryDirectory(prefix="charter-user-") as folder:
