@@ -34,6 +34,13 @@ from charter.store import tables as t
 from charter.store.unit_of_work import Database
 
 STARTER = shipped_bundle()
+BRIEF = STARTER.with_files(
+    {
+        **{p: None for p in STARTER.files if p.startswith("tests/") or p.endswith("_test.rego")},
+        "tests/small_test.rego": "package small_test\n\nimport rego.v1\n\ntest_it if true\n",
+    }
+)
+"""The starter's rules with one small test in place of its own, to be checked in a second."""
 HOOK_SECRET = SecretStr("shown by the forge")
 
 

@@ -24,22 +24,20 @@ from charter.services import (
     workspaces,
 )
 from charter.services.workspace_questions import WorkspaceRequest
-from tests.support import STARTER, World
+from tests.support import BRIEF, World
 
-TEST: Final = "package small_test\n\nimport rego.v1\n\ntest_it if true\n"
 STAGE_SECONDS: Final = 60
 _STAGED: Final = {"seconds": STAGE_SECONDS, "decisions_needed": 1, "test_environments": ["test"]}
 
 
 def rules() -> dict[str, str]:
     """The starter's rules and data, with short limits and one test."""
-    found = {p: STARTER.text(p) for p in STARTER.files if not p.endswith("_test.rego")}
-    found = {p: text for p, text in found.items() if not p.startswith(("tests/", "docs/"))}
+    found = {p: BRIEF.text(p) for p in BRIEF.files if not p.startswith("docs/")}
     pipeline = json.loads(found["data/pipeline.json"])
     pipeline["staging"] = _STAGED
     pipeline["monitoring"] |= {"window_seconds": 300, "seconds": 600, "spike_minimum": 4}
     pipeline["direct_apply"] = "without-source"
-    return {**found, "data/pipeline.json": json.dumps(pipeline), "tests/small_test.rego": TEST}
+    return {**found, "data/pipeline.json": json.dumps(pipeline)}
 
 
 def freeze(who: str) -> str:

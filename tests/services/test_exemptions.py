@@ -14,7 +14,7 @@ from charter.services import audit, exemptions, lookup, policies, workspaces
 from charter.services.workspace_questions import WorkspaceRequest
 from charter.store import tables as t
 from tests.spec import spec
-from tests.support import STARTER, World
+from tests.support import BRIEF, World
 
 RULE = "admission/cpu-needs-approval"
 OTHER = "admission/gpu-needs-approval"
@@ -22,7 +22,7 @@ OTHER = "admission/gpu-needs-approval"
 
 def load(world: World, *listed: dict[str, Any]) -> None:
     document = {"exemptions": list(listed)}
-    bundle = STARTER.with_files({"data/exemptions.json": json.dumps(document)})
+    bundle = BRIEF.with_files({"data/exemptions.json": json.dumps(document)})
     files = {path: bundle.text(path) for path in bundle.files}
     policies.apply(world.rt, world.admin, files, "Exemptions.")
 

@@ -14,9 +14,9 @@ from charter.core.kernel.errors import (
 from charter.services import decisions, identity, people, policies, replay, roles, workspaces
 from charter.services.workspaces import WorkspaceRequest
 from tests.spec import spec
-from tests.support import STARTER, World
+from tests.support import BRIEF, World
 
-FILES = {path: STARTER.text(path) for path in STARTER.files}
+FILES = {path: BRIEF.text(path) for path in BRIEF.files}
 
 
 def link(world: World, handle: str) -> str:

@@ -28,9 +28,9 @@ from charter.services.policy_signature import sign, signed_by
 from charter.services.workspace_questions import WorkspaceRequest
 from charter.store import tables as t
 from tests.spec import spec as proves
-from tests.support import STARTER, World
+from tests.support import BRIEF, STARTER, World
 
-FILES = {path: STARTER.text(path) for path in STARTER.files}
+FILES = {path: BRIEF.text(path) for path in BRIEF.files}
 SYSTEM = ActorRef("system", "test")
 NO_MORE = """package admission.freeze
 
@@ -47,11 +47,8 @@ def noted(text: str) -> dict[str, str]:
 
 
 def frozen() -> dict[str, str]:
-    """The starter's rules and one that forbids every new workspace, with a test of its own."""
-    rules = {path: text for path, text in FILES.items() if not path.startswith("tests/")}
-    rules = {path: text for path, text in rules.items() if not path.endswith("_test.rego")}
-    test = "package freeze_test\n\nimport rego.v1\n\ntest_it if true\n"
-    return {**rules, "admission/freeze.rego": NO_MORE, "tests/freeze_test.rego": test}
+    """The starter's rules and one that forbids every new workspace."""
+    return {**FILES, "admission/freeze.rego": NO_MORE}
 
 
 def applied(world: World, files: dict[str, str], why: str = "") -> str:

@@ -16,7 +16,7 @@ from charter.services import policy_bundles, replay
 from charter.store import tables as t
 from tests.history import record
 from tests.spec import spec
-from tests.support import STARTER, World
+from tests.support import BRIEF, STARTER, World
 
 
 def replayed(world: World, processes: int | None = None) -> dict[str, Any]:
@@ -47,10 +47,10 @@ def test_thousands_of_mixed_decisions_come_out_the_same_byte_for_byte(world: Wor
 def test_each_is_replayed_under_the_bundle_that_made_it(world: World) -> None:
     document = json.loads(STARTER.text("data/limits.json"))
     for limit in (4, 16):
-        files = {path: STARTER.text(path) for path in STARTER.files}
+        files = {path: BRIEF.text(path) for path in BRIEF.files}
         files["data/limits.json"] = json.dumps({**document, "cpu_without_approval": limit})
         with world.rt.database.unit_of_work() as tx:
-            bundle = STARTER.with_files({"data/limits.json": files["data/limits.json"]})
+            bundle = BRIEF.with_files({"data/limits.json": files["data/limits.json"]})
             policy_bundles.store_bundle(tx, bundle, loaded_by="test", note_text="")
             policy_bundles.put_in_force(
                 world.rt,

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final
 from weakref import WeakKeyDictionary
 
@@ -153,7 +154,8 @@ def _is_builtin(engine: Engine, name: str) -> bool:
     return True
 
 
-def name_findings(modules: tuple[Module, ...]) -> list[Unknown]:
+@lru_cache(maxsize=1)  # a check asks twice about the same modules
+def name_findings(modules: tuple[Module, ...]) -> tuple[Unknown, ...]:
     """Every name that means nothing."""
     packages: dict[tuple[str, ...], set[str]] = {}
     for module in modules:
@@ -174,7 +176,7 @@ def name_findings(modules: tuple[Module, ...]) -> list[Unknown]:
                 builtins[name] = _is_builtin(engine, name)
             if not builtins[name]:
                 unknown.append(Unknown(module.file, line, name, called=True))
-    return unknown
+    return tuple(unknown)
 
 
 def name_problems(modules: tuple[Module, ...]) -> list[str]:

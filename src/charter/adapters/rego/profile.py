@@ -18,6 +18,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final
 
 from charter.adapters.rego.builtins import ARITY, DEPRECATED
@@ -328,12 +329,15 @@ def template_findings(file: str, text: str) -> tuple[Finding, ...]:
     )
 
 
-def _profile(modules: tuple[Module, ...]) -> Iterator[Finding]:
+@lru_cache(maxsize=1)  # a check asks twice about the same modules
+def _profile(modules: tuple[Module, ...]) -> tuple[Finding, ...]:
     around = surroundings(modules)
-    for module in modules:
-        for find in PROFILE:
-            for rule, line, message in find(module, around):
-                yield Finding(rule, module.file, line, message)
+    return tuple(
+        Finding(rule, module.file, line, message)
+        for module in modules
+        for find in PROFILE
+        for rule, line, message in find(module, around)
+    )
 
 
 def misread(modules: tuple[Module, ...]) -> list[Finding]:
