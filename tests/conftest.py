@@ -16,7 +16,7 @@ from charter.adapters.opa.client import OpaClient
 from charter.store.embedded import temporary_postgres
 from charter.store.migrate import migrate
 from tests.peers import opa_program, running_opa, why_no_opa
-from tests.support import Clock, World, build_world
+from tests.support import Clock, World, build_world, compile_once, end_shared_engine
 
 os.environ.setdefault("RUST_BACKTRACE", "0")
 # A busy machine is no failed property: what must be fast is measured by benchmarks.
@@ -30,6 +30,11 @@ _skips = pytest.StashKey[list[str]]()
 def pytest_configure(config: pytest.Config) -> None:
     """Begin to count what is skipped."""
     config.stash[_skips] = []
+
+
+def pytest_unconfigure() -> None:
+    """End what all tests shared."""
+    end_shared_engine()
 
 
 @pytest.hookimpl(wrapper=True)
@@ -97,7 +102,7 @@ def fresh_database(postgres_url: str) -> Iterator[str]:
 def fresh_world(postgres_url: str, state_dir: Path, now: Clock | None = None) -> Iterator[World]:
     """An instance on a database of its own, taken apart with its sandboxes at the end."""
     with fresh_database(postgres_url) as url:
-        world = build_world(url, state_dir, now=now)
+        world = build_world(url, state_dir, now=now, make=compile_once)
         try:
             yield world
         finally:

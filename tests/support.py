@@ -8,6 +8,7 @@ a team lead (lee), a security admin (sam) and a reader (ria) in the team `paymen
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cache
@@ -45,16 +46,27 @@ HOOK_SECRET = SecretStr("shown by the forge")
 
 
 class _Lasting(EngineThread):
-    """An engine that outlives the instances that use it, and ends with the process."""
+    """An engine that outlives the instances that use it."""
 
     def close(self) -> None:
-        """Stay."""
+        """Stay, until `end`."""
+
+    def end(self) -> None:
+        """End the thread."""
+        super().close()
 
 
 @cache
 def _starter() -> ActivePolicy:
     engine = _Lasting(STARTER)
     return ActivePolicy(STARTER.digest, STARTER, engine.data, engine)
+
+
+def end_shared_engine() -> None:
+    """End the engine that `compile_once` made, if it did."""
+    if _starter.cache_info().currsize and isinstance(engine := _starter().engine, _Lasting):
+        engine.end()
+        _starter.cache_clear()
 
 
 def compile_once(bundle: Bundle) -> ActivePolicy:
@@ -163,7 +175,13 @@ class World:
         return TestClient(app, headers=headers, raise_server_exceptions=False)
 
 
-def build_world(url: str, state_dir: Path, *, now: Clock | None = None) -> World:
+def build_world(
+    url: str,
+    state_dir: Path,
+    *,
+    now: Clock | None = None,
+    make: Callable[[Bundle], ActivePolicy] = compile_engine,
+) -> World:
     """A world on an empty, migrated database."""
     now = now or Clock()
     settings = Settings(
@@ -175,7 +193,7 @@ def build_world(url: str, state_dir: Path, *, now: Clock | None = None) -> World
     rt = Runtime(
         settings=settings,
         database=Database(url, pool_size=20, now=now),
-        policy=PolicyPoint(policy_key.public_key(), compile_once),
+        policy=PolicyPoint(policy_key.public_key(), make),
         provider=LocalProvider(state_dir / "workspaces"),
         keys=Keys(
             credentials=load_or_create_key(keys / "credentials.key", os.urandom),

@@ -215,6 +215,7 @@ RECORD = s.DecisionRecordOut(
     at=NOW,
     subject_kind="human",
     subject_id="per_1",
+    subject_name="dana",
     action="workspace.create",
     resource_kind="workspace",
     resource_id=None,
@@ -334,7 +335,9 @@ EXEMPTION = s.ExemptionOut(
     title="CPU",
     owner="lee",
     reason="The load test.",
-    scope=[s.ExemptionScopeOut(kind="team", value="team_1", name="payments")],
+    scope=[
+        s.ExemptionScopeOut(kind="team", value="team_1", name="payments", problem="a name | no id")
+    ],
     expires_at=NOW + timedelta(days=3),
     state="soon",
     used=2,

@@ -46,7 +46,7 @@ def test_they_are_listed_with_names_counted_and_audited(world: World) -> None:
     load(world, exempt(world, 10, team=team), exempt(world, 90, OTHER, subject=dana.id))
     first, second = exemptions.list_all(rt, dana)
     assert (first["state"], second["state"]) == ("soon", "active")
-    assert first["scope"] == [{"kind": "team", "value": team, "name": "payments"}]
+    assert first["scope"] == [{"kind": "team", "value": team, "name": "payments", "problem": None}]
     assert second["scope"][0]["name"] == "dana"
     assert first["loaded_by"] == "admin"
     assert first["title"]
@@ -67,6 +67,19 @@ def test_they_are_listed_with_names_counted_and_audited(world: World) -> None:
     events = audit.events_page(rt, world.caller("sam"), limit=200)["items"]
     actions = [e["action"] for e in events if e["action"].startswith("exemption.")]
     assert sorted(actions) == ["exemption.ended", "exemption.ended"] + ["exemption.granted"] * 3
+
+
+@spec("PC-7")
+def test_a_scope_that_names_nothing_says_so(world: World) -> None:
+    with world.rt.database.reading() as tx:
+        team = str(lookup.team(tx, "payments")["id"])
+    world.clock.advance(seconds=1)
+    load(world, exempt(world, 10, team="payments"), exempt(world, 90, OTHER, project="prj_gone"))
+    first, second = exemptions.list_all(world.rt, world.admin)
+    named = f"payments is a name; the exemption needs the id, {team}."
+    assert first["scope"][0]["problem"] == named
+    gone = second["scope"][0]["problem"]
+    assert gone == "Charter knows no project with the id prj_gone, so this may never count."
 
 
 def test_without_any_the_list_is_empty(world: World) -> None:

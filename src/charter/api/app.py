@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 import sqlalchemy as sa
-from fastapi import FastAPI, Request, Response
+from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from fastapi.responses import JSONResponse, PlainTextResponse
-from starlette.middleware.base import BaseHTTPMiddleware
 
 from charter import __version__
 from charter.api import (
@@ -36,6 +34,7 @@ from charter.api import (
     templates,
     workspaces,
 )
+from charter.api.headers import SecurityHeaders
 from charter.api.limits import RequestLimits
 from charter.core.kernel.errors import CharterError
 from charter.services.kubernetes import AdmissionDesk
@@ -87,7 +86,7 @@ def build_api(rt: Runtime) -> FastAPI:
     app.state.admission = AdmissionDesk(rt)
     app.include_router(kubernetes.router)
     _health(app, rt)
-    app.add_middleware(BaseHTTPMiddleware, dispatch=_security_headers)
+    app.add_middleware(SecurityHeaders, private=PREFIX)
     app.add_middleware(
         RequestLimits,
         max_body_bytes=rt.settings.max_body_bytes,
@@ -118,20 +117,6 @@ def _health(app: FastAPI, rt: Runtime) -> None:
         except CharterError as error:
             checks["failing"] = error.message
         return JSONResponse(checks, status_code=503 if "failing" in checks else 200)
-
-
-async def _security_headers(
-    request: Request, call_next: Callable[[Request], Awaitable[Response]]
-) -> Response:
-    response = await call_next(request)
-    headers = response.headers
-    headers.setdefault("X-Content-Type-Options", "nosniff")
-    headers.setdefault("Referrer-Policy", "no-referrer")
-    headers.setdefault("X-Frame-Options", "DENY")
-    headers.setdefault("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
-    if request.url.path.startswith(PREFIX):
-        headers.setdefault("Cache-Control", "no-store")
-    return response
 
 
 def _openapi(app: FastAPI) -> dict[str, Any]:

@@ -46,15 +46,15 @@ class RequestLimits:
             (most for start, most in self._larger.items() if scope["path"].startswith(start)),
             self._max,
         )
-        too_large = problem(
-            413,
-            "body-too-large",
-            f"The body is larger than {bound} bytes.",
-            "Send less; files go into a workspace in pieces.",
-        )
         declared = dict(scope["headers"]).get(b"content-length", b"0")
         declared_too_large = declared.isdigit() and int(declared) > bound
         if declared_too_large or await self._outgrown(scope, receive, send, bound):
+            too_large = problem(
+                413,
+                "body-too-large",
+                f"The body is larger than {bound} bytes.",
+                "Send less; files go into a workspace in pieces.",
+            )
             await too_large(scope, receive, send)
 
     async def _outgrown(self, scope: Scope, receive: Receive, send: Send, bound: int) -> bool:

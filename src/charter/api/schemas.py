@@ -112,6 +112,7 @@ class DecisionRecordOut(BaseModel):
     at: datetime
     subject_kind: str
     subject_id: str
+    subject_name: str | None = Field(description="Handle or agent's name, where Charter has one.")
     action: str
     resource_kind: str
     resource_id: str | None
@@ -861,11 +862,15 @@ class ReviewDueOut(BaseModel):
 
 # --- exemptions ---------------------------------------------------------------------------
 class ExemptionScopeOut(BaseModel):
-    """One thing that must hold for an exemption to count; `name` is the value's name."""
+    """One thing that must hold for an exemption to count; `name` is the value's name.
+
+    `problem` says why it may never hold: the value is no id that Charter knows.
+    """
 
     kind: str
     value: str
     name: str
+    problem: str | None
 
 
 class ExemptionOut(BaseModel):

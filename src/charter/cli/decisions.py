@@ -59,7 +59,7 @@ def list_(
                     when(d["at"]),
                     effect_cell(d["effect"]),
                     d["action"],
-                    d["subject_id"],
+                    d["subject_name"] or d["subject_id"],
                     d["resource_id"] or f"new {d['resource_kind']}",
                     ", ".join(v["rule"] for v in d["result"]["violations"]),
                     d["id"],
@@ -71,6 +71,11 @@ def list_(
     call.listing(page, text, empty="No decision matches.")
 
 
+def _subject(d: Mapping[str, Any]) -> str:
+    named = f"{d['subject_kind']} {d['subject_name'] or ''}".rstrip()
+    return f"{named} ({d['subject_id']})"
+
+
 def show_record(d: Mapping[str, Any], *, facts: bool) -> None:
     """A stored decision for people."""
     decision(d["result"])
@@ -78,7 +83,7 @@ def show_record(d: Mapping[str, Any], *, facts: bool) -> None:
         [
             ("id", d["id"]),
             ("at", when(d["at"])),
-            ("subject", f"{d['subject_id']} ({d['subject_kind']})"),
+            ("subject", _subject(d)),
             ("action", d["action"]),
             ("resource", d["resource_id"] or f"a new {d['resource_kind']}"),
             ("bundle", d["bundle_digest"]),

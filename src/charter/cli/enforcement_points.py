@@ -10,7 +10,7 @@ import typer
 from charter.cli.arguments import one_of
 from charter.cli.command import All, Call, Limit, command, noun
 from charter.cli.show import table
-from charter.cli.text import joined, one_line, pairs, printable, remark, say, when, yes_no
+from charter.cli.text import joined, one_line, pairs, remark, say, when, yes_no
 
 app = noun("Clusters and engines that ask Charter.")
 
@@ -194,16 +194,14 @@ def opa_config(
     ] = "/etc/opa/charter-token",
 ) -> None:
     """Print the configuration file that an OPA is started with; it holds no secret."""
+    import yaml  # noqa: PLC0415 — only here
+
     found = call.client.get(
         "enforcement-points", point, "configuration", query={"token_path": credential_file}
     )
 
     def text() -> None:
-        remark("Start OPA with it: opa run --server --config-file FILE (use --json to save it).")
-        for service in found["services"].values():
-            say(f"Charter: {one_line(service['url'])}")
-        for name, key in found["keys"].items():
-            say(f"Key {one_line(name)} ({one_line(key['algorithm'])}):")
-            say(printable(key["key"]).rstrip())
+        remark("Save this as a file and start OPA with it: opa run --server --config-file FILE")
+        say(yaml.safe_dump(found, sort_keys=False, width=4096).rstrip())
 
     call.answer(found, text)

@@ -50,5 +50,9 @@ def register(app: typer.Typer) -> None:
                     for e in items
                 ],
             )
+            for e in items:
+                for s in e["scope"]:
+                    if s["problem"]:
+                        say(f"! {e['rule']}: {s['problem']}")
 
         call.answer({"items": items, "next": None}, text)

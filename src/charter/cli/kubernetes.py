@@ -95,7 +95,8 @@ def install(
     """Print or apply what makes a cluster ask Charter before it accepts an object.
 
     The manifests hold a certificate of Charter's own authority and its key; treat them as secrets.
-    Without --dry-run, kubectl applies them.
+    The authority is made once and kept in the state folder, also by --dry-run: what it printed has
+    to fit the server that is started later. Without --dry-run, kubectl applies the manifests.
     """
     import yaml  # noqa: PLC0415 — only here and in export
 

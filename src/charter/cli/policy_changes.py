@@ -148,6 +148,7 @@ def _change(c: Mapping[str, Any]) -> None:
                 f" {stage['decisions_needed']} decisions for {joined(stage['environments'], '')}",
             ),
             ("before promotion", c["not_promotable"]),
+            ("next", _next(c)),
             ("refusals before", None if monitor is None else _refusals(monitor["before"])),
             ("refusals after", None if monitor is None else _refusals(monitor["after"])),
         ]
@@ -168,6 +169,23 @@ def _change(c: Mapping[str, Any]) -> None:
                 for r in c["reviews"]
             ],
         )
+
+
+def _next(c: Mapping[str, Any]) -> str | None:
+    """What a person does next about a change, if it waits for one."""
+    state, ident = c["state"], c["id"]
+    if state == "in-review":
+        sides = " and ".join(c["missing_reviews"])
+        return f"somebody for {sides} says: charter policy review approve {ident}"
+    if state == "approved":
+        return "it is staged by itself as soon as no other change is on the way into force"
+    if state == "staged" and c["not_promotable"] is None:
+        return f"charter policy promote {ident}"
+    if state == "staged":
+        return f"let it decide for test projects, then: charter policy promote {ident}"
+    if state == "monitored":
+        return "nothing: it is in force and watched; back with charter policy rollback"
+    return None
 
 
 def _refusals(found: Mapping[str, Any]) -> str:

@@ -68,6 +68,7 @@ def show_bundles(visit: Signed) -> Response:
         {
             "history": policy_bundles.list_history(visit.rt, visit.caller, cursor=cursor),
             "cursor": cursor,
+            "watched": visit.rt.settings.policy_repository is not None,
         },
     )
 

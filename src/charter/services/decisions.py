@@ -22,7 +22,7 @@ from charter.core.access.permissions import Permission
 from charter.core.access.reach import reach_set
 from charter.core.access.snapshot import resource_json, subject_json
 from charter.core.audit.event import ActorRef, AuditEvent, Outcome
-from charter.core.kernel.canonical import canonical_json, digest
+from charter.core.kernel.canonical import canonical_json, digest_of_text
 from charter.core.kernel.decision import Decision, Effect
 from charter.core.kernel.errors import ForbiddenError, NotFoundError
 from charter.core.policy.decide import UNAVAILABLE_RULE, GrantView, resource_digest
@@ -30,7 +30,7 @@ from charter.core.policy.judge import grant_json, judge, quota_json
 from charter.core.policy.result import PolicyFailure, parse_outcome
 from charter.core.resources.amounts import Amount
 from charter.core.resources.quotas import QuotaLine
-from charter.services import paging
+from charter.services import lookup, paging
 from charter.services.documents import decision_document
 from charter.services.policy_point import ActivePolicy, write_down
 from charter.services.runtime import Caller, Runtime
@@ -148,7 +148,7 @@ def ask(rt: Runtime, tx: Tx, question: Question) -> Answer:
         team_id=resource.team_id,
         effect=decision.effect.value,
         facts=facts_text,
-        facts_digest=digest(facts),
+        facts_digest=digest_of_text(facts_text),
         result=canonical_json(decision.as_json()),
         bundle_digest=policy.digest,
         engine=f"{policy.engine.name} {policy.engine.version}",
@@ -276,14 +276,21 @@ def list_page(
         ):
             if value is not None:
                 query = query.where(column == value)
-        return paging.newest_first(tx, query, c.id, _summary, cursor, limit)
+        page = paging.newest_first(tx, query, c.id, _summary, cursor, limit)
+        return {**page, "items": _named(tx, page["items"])}
 
 
 def get(rt: Runtime, caller: Caller, decision_id: str) -> dict[str, Any]:
     """One decision with its facts."""
     with rt.database.reading() as tx:
         row = visible(tx, caller, decision_id)
-        return {**_summary(row), "facts": json.loads(row["facts"])}
+        [named] = _named(tx, [_summary(row)])
+        return {**named, "facts": json.loads(row["facts"])}
+
+
+def _named(tx: Tx, items: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    names = lookup.subject_names(tx, (item["subject_id"] for item in items))
+    return [{**item, "subject_name": names.get(item["subject_id"])} for item in items]
 
 
 def visible(tx: Tx, caller: Caller, decision_id: str) -> Row:

@@ -10,10 +10,11 @@ Source: Spec PC-12.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 import sqlalchemy as sa
 
@@ -37,6 +38,7 @@ from charter.store.unit_of_work import Row, Tx
 KINDS: Final = ("kubernetes", "opa", "authzen")
 LONGEST_GRACE_SECONDS: Final = 7 * 86_400
 _TOUCH_SECONDS: Final = 60  # as for tokens: not every request shall write
+_MOST_SEEN: Final = 1000
 _MAX_SETTINGS_BYTES: Final = 16_384
 _NOUN: Final = "enforcement-point"
 
@@ -61,6 +63,8 @@ class EnforcementPoint:
     kind: str
     name: str
     settings: Mapping[str, Any]
+    bearer: secrets.Bearer | None = None
+    """What it showed, to be looked at again in the transaction that decides for it."""
 
     @property
     def obligations(self) -> frozenset[str]:
@@ -309,12 +313,67 @@ def authenticate_point(rt: Runtime, token: str, kind: str | None = None) -> Enfo
         or row["revoked_at"] is not None
         or kind not in (None, row["kind"])
     ):
-        raise UnauthenticatedError(
-            "This is not the token of an enforcement point that may ask here.",
-            fix="Register the point, or rotate its token: charter enforcement-point register.",
-        )
+        refuse_point()
     _touch(rt, row, now)
-    return EnforcementPoint(row["id"], row["kind"], row["name"], row["settings"])
+    return _point(row, bearer)
+
+
+def _point(row: Row, bearer: secrets.Bearer | None) -> EnforcementPoint:
+    return EnforcementPoint(row["id"], row["kind"], row["name"], row["settings"], bearer)
+
+
+class SeenPoints:
+    """Points that this process has let in within the last minute, by what they showed.
+
+    For doors that ask `live_points` in the transaction that decides, where a revoked or rotated
+    token is noticed. Here strangers only are kept from costing more than a look.
+    """
+
+    def __init__(self, rt: Runtime, kind: str) -> None:
+        self._rt, self._kind = rt, kind
+        self._seen: dict[secrets.Bearer | None, tuple[EnforcementPoint, float]] = {}
+
+    def authenticate(self, token: str) -> EnforcementPoint:
+        """As `authenticate_point`, from memory where it may be."""
+        bearer = secrets.parse(token)
+        known = self._seen.get(bearer)
+        if known is not None and time.monotonic() - known[1] < _TOUCH_SECONDS:
+            return known[0]
+        self._seen.pop(bearer, None)
+        point = authenticate_point(self._rt, token, self._kind)
+        if len(self._seen) >= _MOST_SEEN:
+            self._seen.clear()
+        self._seen[bearer] = (point, time.monotonic())
+        return point
+
+
+def live_points(tx: Tx, points: Sequence[EnforcementPoint]) -> list[EnforcementPoint | None]:
+    """Each point as it is now; None for one whose token does not count any more."""
+    wanted = {point.id for point in points if point.bearer is not None}
+    c = t.enforcement_points.c
+    rows = {
+        row["id"]: row for row in tx.all(sa.select(t.enforcement_points).where(c.id.in_(wanted)))
+    }
+    found: list[EnforcementPoint | None] = []
+    for point in points:
+        row = rows.get(point.id)
+        if point.bearer is None:
+            found.append(point)
+        elif (
+            row is None or row["revoked_at"] is not None or not _matches(point.bearer, row, tx.now)
+        ):
+            found.append(None)
+        else:
+            found.append(_point(row, point.bearer))
+    return found
+
+
+def refuse_point() -> NoReturn:
+    """Raise what everybody gets whose token lets nobody in here."""
+    raise UnauthenticatedError(
+        "This is not the token of an enforcement point that may ask here.",
+        fix="Register the point, or rotate its token: charter enforcement-point register.",
+    )
 
 
 def _matches(bearer: secrets.Bearer, row: Row, now: datetime) -> bool:

@@ -37,6 +37,8 @@ _NAMED: Final = (
     (("workspace",), t.workspaces, "name"),
 )
 
+_IDENTIFIED: Final = frozenset(kind for kinds, _, _ in _NAMED for kind in kinds)
+
 
 def list_all(rt: Runtime, caller: Caller) -> list[dict[str, Any]]:
     """Every exemption of the bundle in force, those that end first in front."""
@@ -47,7 +49,7 @@ def list_all(rt: Runtime, caller: Caller) -> list[dict[str, Any]]:
         rules = [each["rule"] for each in found]
         used = _used(tx)
         came = _came(tx, {canonical_json(each) for each in found})
-        names = _names(tx, found)
+        names, meant = _names(tx, found), _meant(tx, found)
         titles = {rule.id: rule.title for rule in policy.rules} if found else {}
         items = []
         for each in found:
@@ -61,7 +63,7 @@ def list_all(rt: Runtime, caller: Caller) -> list[dict[str, Any]]:
                     "owner": each["owner"],
                     "reason": each["reason"],
                     "scope": [
-                        {"kind": kind, "value": value, "name": names.get((kind, value), value)}
+                        _shown(kind, value, names, meant)
                         for kind, value in sorted(_scope(each).items())
                     ],
                     "expires_at": expires_at,
@@ -168,6 +170,39 @@ def _names(tx: Tx, exemptions: Iterable[Mapping[str, Any]]) -> dict[tuple[str, s
         rows = tx.all(sa.select(table.c.id, table.c[column]).where(table.c.id.in_(ids)))
         found |= {(kind, row["id"]): row[column] for row in rows for kind in kinds}
     return found
+
+
+def _meant(tx: Tx, exemptions: Iterable[Mapping[str, Any]]) -> dict[tuple[str, str], str]:
+    """The ids of what scopes call by its name, which decisions do not."""
+    scopes = [_scope(each) for each in exemptions]
+    found: dict[tuple[str, str], str] = {}
+    for kinds, table, column in _NAMED:
+        called = {scope[kind] for scope in scopes for kind in kinds if kind in scope}
+        if not called:
+            continue
+        rows = tx.all(sa.select(table.c.id, table.c[column]).where(table.c[column].in_(called)))
+        found |= {(kind, row[column]): row["id"] for row in rows for kind in kinds}
+    return found
+
+
+def _shown(
+    kind: str,
+    value: str,
+    names: Mapping[tuple[str, str], str],
+    meant: Mapping[tuple[str, str], str],
+) -> dict[str, Any]:
+    """One condition of a scope; `problem` says why it may never hold, where that can be seen."""
+    problem: str | None = None
+    if kind in _IDENTIFIED and (kind, value) not in names:
+        problem = f"Charter knows no {kind} with the id {value}, so this may never count."
+        if (kind, value) in meant:
+            problem = f"{value} is a name; the exemption needs the id, {meant[kind, value]}."
+    return {
+        "kind": kind,
+        "value": value,
+        "name": names.get((kind, value), value),
+        "problem": problem,
+    }
 
 
 def record_changes(

@@ -28,7 +28,8 @@ from charter.core.access.roles import permissions_of, roles_of
 from charter.core.access.snapshot import resource_json, subject_json
 from charter.core.access.subjects import Agent, Subject
 from charter.core.audit.event import ActorRef, AuditEvent
-from charter.core.kernel.canonical import canonical_json, digest, rfc3339
+from charter.core.kernel.canonical import canonical_json, digest_of_text, rfc3339
+from charter.core.kernel.errors import CharterError
 from charter.core.policy.external import (
     MAX_DOCUMENT_BYTES,
     external_document,
@@ -36,7 +37,7 @@ from charter.core.policy.external import (
 )
 from charter.core.policy.judge import grant_json
 from charter.services.decisions import OUTCOMES, Answer, evaluate, grants_of
-from charter.services.enforcement_points import EnforcementPoint
+from charter.services.enforcement_points import EnforcementPoint, live_points, refuse_point
 from charter.services.policy_point import ActivePolicy
 from charter.services.runtime import Runtime
 from charter.services.subjects import load_agent, load_human
@@ -83,28 +84,36 @@ def decide(
     `record=False` gives it without storing, as a preview does. Raises `InvalidInputError` (code
     `external-document`) for what is no decision document, and `UnavailableError` without a policy.
     """
-    return decider(rt).submit(Ask(point, document, record))
+    answer = decider(rt).submit(Ask(point, document, record))
+    if isinstance(answer, CharterError):
+        raise answer
+    return answer
 
 
-def decider(rt: Runtime) -> GroupCommit[Ask, Answer]:
+def decider(rt: Runtime) -> GroupCommit[Ask, Answer | CharterError]:
     """The group commit of this runtime, made at the first question."""
     return rt.group("external-decisions", lambda: GroupCommit(lambda asks: _together(rt, asks)))
 
 
-def _together(rt: Runtime, asks: Sequence[Ask]) -> list[Answer]:
-    """The answers to a group, in one transaction."""
+def _together(rt: Runtime, asks: Sequence[Ask]) -> list[Answer | CharterError]:
+    """The answers to a group, in one transaction; a refusal is one member's and nobody else's."""
     with rt.database.unit_of_work() as tx:
         policy = rt.policy.active(tx)
-        answers = []
-        rows = []
-        for ask in asks:
-            made = _decide(tx, policy, ask)
+        live = live_points(tx, [ask.point for ask in asks])
+        answers: list[Answer | CharterError] = []
+        rows, events = [], []
+        for ask, point in zip(asks, live, strict=True):
+            try:
+                made = _decide(tx, policy, ask._replace(point=point or refuse_point()))
+            except CharterError as error:  # nothing was written for it yet
+                answers.append(error)
+                continue
             answers.append(made.answer)
             if ask.record:
                 rows.append(_row(tx, policy, made))
-                tx.audit(_event(tx, ask.point, made))
-        if rows:
-            tx.conn.execute(sa.insert(t.decisions), rows)
+                events.append(_event(tx, ask.point, made))
+        tx.insert_all(t.decisions, rows)
+        tx.audit(*events)
         return answers
 
 
@@ -273,6 +282,7 @@ def _id_of(tx: Tx, table: sa.Table, named: sa.ColumnElement[str], name: object) 
 def _row(tx: Tx, policy: ActivePolicy, made: _Made) -> dict[str, Any]:
     """The stored decision, in the same table as every other."""
     answer, document = made.answer, made.answer.facts["document"]
+    facts = canonical_json(answer.facts)
     return {
         "id": answer.id,
         "at": tx.now,
@@ -283,8 +293,8 @@ def _row(tx: Tx, policy: ActivePolicy, made: _Made) -> dict[str, Any]:
         "resource_id": made.ref.id,
         "team_id": made.ref.team_id,
         "effect": answer.decision.effect.value,
-        "facts": canonical_json(answer.facts),
-        "facts_digest": digest(answer.facts),
+        "facts": facts,
+        "facts_digest": digest_of_text(facts),
         "result": canonical_json(answer.decision.as_json()),
         "bundle_digest": policy.digest,
         "engine": f"{policy.engine.name} {policy.engine.version}",

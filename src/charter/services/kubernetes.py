@@ -34,7 +34,7 @@ from charter.core.policy.decide import UNAVAILABLE_RULE
 from charter.log import Log
 from charter.services import external_decisions
 from charter.services.decisions import Answer
-from charter.services.enforcement_points import EnforcementPoint, authenticate_point
+from charter.services.enforcement_points import EnforcementPoint, SeenPoints
 from charter.services.runtime import Runtime
 
 _log = Log("charter.kubernetes")
@@ -54,6 +54,7 @@ class AdmissionDesk:
 
     def __init__(self, rt: Runtime) -> None:
         self._rt = rt
+        self._points = SeenPoints(rt, "kubernetes")
         self._last: KubernetesSettings | None = None
 
     def admit(self, token: str | None, class_name: str, body: bytes) -> dict[str, Any]:
@@ -87,7 +88,7 @@ class AdmissionDesk:
     def _authenticated(self, token: str | None) -> tuple[EnforcementPoint | None, str]:
         """The point, or None and why it could not be looked for."""
         try:
-            return authenticate_point(self._rt, token or "", "kubernetes"), ""
+            return self._points.authenticate(token or ""), ""
         except UnavailableError as error:
             return None, error.message
 

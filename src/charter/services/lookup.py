@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import sqlalchemy as sa
 
 from charter.core.access.subjects import Human
@@ -33,6 +35,16 @@ def team(tx: Tx, ref: str) -> Row:
 def project(tx: Tx, ref: str) -> Row:
     """The project with this id or name."""
     return _find(tx, t.projects, "name", ref, "project")
+
+
+def subject_names(tx: Tx, ids: Iterable[str]) -> dict[str, str]:
+    """Handles of people and names of agents, by id; what is neither is left out."""
+    wanted = set(ids)
+    found: dict[str, str] = {}
+    for table, column in ((t.people, "handle"), (t.agents, "name")):
+        rows = tx.all(sa.select(table.c.id, table.c[column]).where(table.c.id.in_(wanted)))
+        found |= {row["id"]: row[column] for row in rows}
+    return found
 
 
 def place(

@@ -19,7 +19,7 @@ from charter.core.access.permissions import Permission
 from charter.core.access.reach import reach_set
 from charter.core.kernel.canonical import canonical_json
 from charter.core.policy.bundle import Bundle
-from charter.services import exemptions, policies, rule_usage
+from charter.services import exemptions, lookup, policies, rule_usage
 from charter.services.runtime import Caller, Runtime
 from charter.store import tables as t
 from charter.store.unit_of_work import Tx
@@ -105,16 +105,19 @@ def _tests(bundle: Bundle, rule: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
 def _examples(tx: Tx, caller: Caller, rule_id: str) -> list[dict[str, Any]]:
     """The newest decisions that the caller may see and in which the rule spoke."""
     c = t.decisions.c
-    newest = sa.select(c.id, c.at, c.action, c.effect, c.subject_kind, c.result)
+    shown = ("id", "at", "action", "effect", "subject_kind", "subject_id")
+    newest = sa.select(*(c[name] for name in shown), c.result)
     reach = reach_set(caller.subject, Permission.DECISION_VIEW, tx.now)
     if not reach.everything:
         newest = newest.where(sa.or_(c.subject_id == caller.id, c.team_id.in_(reach.teams)))
     newest_rows = newest.order_by(c.id.desc()).limit(NEWEST).subquery()
     spoke = f'"rule":{canonical_json(rule_id)}'
     query = (
-        sa.select(*(newest_rows.c[n] for n in ("id", "at", "action", "effect", "subject_kind")))
+        sa.select(*(newest_rows.c[name] for name in shown))
         .where(sa.func.strpos(newest_rows.c.result, spoke) > 0)
         .order_by(newest_rows.c.id.desc())
         .limit(_MOST_EXAMPLES)
     )
-    return [dict(row) for row in tx.all(query)]
+    rows = tx.all(query)
+    names = lookup.subject_names(tx, (row["subject_id"] for row in rows))
+    return [{**row, "subject_name": names.get(row["subject_id"])} for row in rows]

@@ -76,7 +76,7 @@ class Replayer:
         for rows in self._groups(limit, found, ends):
             slot = self._free(found)
             try:
-                slot.ask(self._database, rows)
+                slot.load(self._database, rows[0]["bundle_digest"])
             except CharterError as error:
                 if error.code.startswith("database-"):
                     raise
@@ -85,6 +85,7 @@ class Replayer:
                 for row in rows:
                     found.differs(row, _UNUSABLE + error.message)
             else:
+                slot.worker.begin_decide([row["facts"] for row in rows])
                 self._busy.append((slot, rows))
         while self._busy:
             self._finish(found)
@@ -141,19 +142,22 @@ class _Slot:
         self.worker = PolicyWorker()
         self._digest: str | None = None
 
-    def ask(self, database: Database, rows: Sequence[Row]) -> None:
-        digest = rows[0]["bundle_digest"]
-        if digest != self._digest:
-            self._digest = None
-            with database.reading() as tx:
-                bundle = find_bundle(tx, digest)
-            if bundle.digest != digest:
-                raise NotFoundError(
-                    "What is kept under its digest is another bundle.", fix="Restore the database."
-                )
-            self.worker.load(bundle)
-            self._digest = digest
-        self.worker.begin_decide([row["facts"] for row in rows])
+    def load(self, database: Database, digest: str) -> None:
+        """Decide by the bundle with this digest from now on; raises when that cannot be."""
+        if digest == self._digest:
+            return
+        self._digest = None
+        with database.reading() as tx:
+            bundle = find_bundle(tx, digest)
+        if bundle.digest != digest:
+            raise NotFoundError(
+                "What is kept under its digest is another bundle.", fix="Restore the database."
+            )
+        if not self.worker.alive:  # the bundle before this one was too much for it
+            self.worker.close()
+            self.worker = PolicyWorker()
+        self.worker.load(bundle)
+        self._digest = digest
 
 
 def _page(database: Database, after: str | None, count: int) -> Sequence[Row]:

@@ -62,6 +62,11 @@ class Tx:
         """One new row."""
         self.conn.execute(sa.insert(table).values(**values))
 
+    def insert_all(self, table: sa.Table, rows: Sequence[Mapping[str, object]]) -> None:
+        """Many new rows, or none."""
+        if rows:
+            self.conn.execute(sa.insert(table), rows)
+
     def insert_new(self, table: sa.Table, **values: object) -> bool:
         """One new row unless its key is taken; says whether it was written."""
         statement = insert(table).values(**values).on_conflict_do_nothing()
@@ -71,17 +76,17 @@ class Tx:
         """Change the rows that match; returns how many there were."""
         return self.conn.execute(sa.update(table).where(*where).values(**values)).rowcount
 
-    def audit(self, event: AuditEvent) -> None:
-        """Append `event` to the trail, in this very transaction."""
-        salt = self.randomness(SALT_BYTES)
-        if event.private is not None:
-            self.insert(
-                t.audit_private,
-                event_id=event.id,
-                salt=salt,
-                payload=private_payload(event.private),
-            )
-        self.insert(t.audit_pending, event_id=event.id, leaf=leaf(event, salt))
+    def audit(self, *events: AuditEvent) -> None:
+        """Append `events` to the trail, in this very transaction."""
+        salted = [(event, self.randomness(SALT_BYTES)) for event in events]
+        private = [
+            {"event_id": e.id, "salt": salt, "payload": private_payload(e.private)}
+            for e, salt in salted
+            if e.private is not None
+        ]
+        self.insert_all(t.audit_private, private)
+        leaves = [{"event_id": e.id, "leaf": leaf(e, salt)} for e, salt in salted]
+        self.insert_all(t.audit_pending, leaves)
 
     def effect(self, kind: str, workspace_id: str, generation: int) -> None:
         """Leave a side effect for the executors; it happens after the commit, at least once."""

@@ -37,6 +37,7 @@ _PREFIX: Final = "test_"
 _SKIP_PREFIX: Final = "todo_test_"  # the convention of Rego's own test command
 _MISSING: Final = '"<undefined>"'
 _LONGEST_VALUE: Final = 2_000  # characters of a shown value; a whole document helps nobody
+_LINE: Final = 96  # characters of a line in a report
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,9 +86,40 @@ class TestOutcome:
         elif why.actual is not None:
             lines += [f"    left:  {why.actual}", f"    right: {why.expected}"]
         if why.input is not None:
-            lines.append(f"    {'changes' if self.table else 'input'}: {why.input}")
+            first, *more = _laid_out(why.input)
+            lines.append(f"    {'changes' if self.table else 'input'}: {first}")
+            lines += [f"    {line}" for line in more]
         lines += [f"    printed at {text}" for text in self.prints]
         return "\n".join(lines)
+
+
+def _laid_out(document: str) -> list[str]:
+    """A document over lines, objects with only single values on one each."""
+    try:
+        value = json.loads(document)
+    except ValueError:  # it was cut off
+        return [document]
+    return _lines_of(value)
+
+
+def _lines_of(value: object, before: str = "", after: str = "") -> list[str]:
+    flat = before + json.dumps(value, ensure_ascii=False) + after
+    parts = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    if len(flat) <= _LINE and not any(isinstance(part, dict) and part for part in parts):
+        return [flat]
+    if isinstance(value, dict) and value:
+        opening, closing = "{", "}"
+        inner = [(json.dumps(key, ensure_ascii=False) + ": ", each) for key, each in value.items()]
+    elif isinstance(value, list) and value:
+        opening, closing = "[", "]"
+        inner = [("", each) for each in value]
+    else:
+        return [flat]
+    lines = [before + opening]
+    for number, (key, each) in enumerate(inner, 1):
+        comma = "," if number < len(inner) else ""
+        lines += [f"  {line}" for line in _lines_of(each, key, comma)]
+    return [*lines, closing + after]
 
 
 @dataclass(frozen=True, slots=True)

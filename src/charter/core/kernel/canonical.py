@@ -20,7 +20,12 @@ def canonical_json(value: object) -> str:
 
 def digest(value: object) -> str:
     """`sha256:` and the hexadecimal digest of the canonical form of `value`."""
-    return "sha256:" + hashlib.sha256(canonical_json(value).encode()).hexdigest()
+    return digest_of_text(canonical_json(value))
+
+
+def digest_of_text(text: str) -> str:
+    """As `digest`, of a value whose canonical form is at hand."""
+    return "sha256:" + hashlib.sha256(text.encode()).hexdigest()
 
 
 def rfc3339(moment: datetime) -> str:
