@@ -16,7 +16,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -88,11 +88,11 @@ def _server_cpu(postmaster: int) -> float:
     return (own + live) / _TICKS
 
 
-def _cpu(postmaster: int) -> float:
-    """CPU seconds of this process, of the workers that it has now, and of the database server."""
+def _cpu(postmaster: int, workers: Sequence[int]) -> tuple[float, float]:
+    """CPU seconds of the workers; and of them, this process and the database server together."""
     own = resource.getrusage(resource.RUSAGE_SELF)
-    workers = sum(sum(map(int, _stat(pid)[11:13])) for pid in _children(os.getpid()))
-    return own.ru_utime + own.ru_stime + workers / _TICKS + _server_cpu(postmaster)
+    theirs = sum(sum(map(int, _stat(pid)[11:13])) for pid in workers) / _TICKS
+    return theirs, own.ru_utime + own.ru_stime + theirs + _server_cpu(postmaster)
 
 
 def _rss_mib(pid: int) -> float:
@@ -124,13 +124,19 @@ class _Memory(threading.Thread):
 
 def _replay(
     world: World, postmaster: int, processes: int, limit: int
-) -> tuple[Replayed, float, float]:
-    """The outcome, its seconds and its CPU seconds; the workers have compiled everything before."""
+) -> tuple[Replayed, float, float, float]:
+    """The outcome, its seconds, and the CPU seconds of the workers and of all.
+
+    The workers have compiled everything before.
+    """
     with Replayer(world.rt.database, processes) as replayer:
         replayer.run(processes * _WARM_UP, seconds=_LONGEST_SECONDS)
-        began, cpu = time.perf_counter(), _cpu(postmaster)
+        workers = replayer.worker_pids
+        began, before = time.perf_counter(), _cpu(postmaster, workers)
         found = replayer.run(limit, seconds=_LONGEST_SECONDS)
-        return found, time.perf_counter() - began, _cpu(postmaster) - cpu
+        after = _cpu(postmaster, workers)
+        spent = time.perf_counter() - began
+        return found, spent, after[0] - before[0], after[1] - before[1]
 
 
 def run(quick: bool) -> dict[str, Any]:
@@ -140,18 +146,20 @@ def run(quick: bool) -> dict[str, Any]:
     with _history(count) as (world, postmaster):
         memory = _Memory()
         memory.start()
-        whole, _, _ = _replay(world, postmaster, 2, count)
+        whole, *_ = _replay(world, postmaster, 2, count)
         peak = memory.end()
-        rates, speedups = [], []
+        rates, worker_rates, speedups = [], [], []
         for _ in range(ROUNDS):
-            found, alone, cpu = _replay(world, postmaster, 1, part)
+            found, alone, worker, cpu = _replay(world, postmaster, 1, part)
             rates.append(found.replayed / cpu)
-            _, together, _ = _replay(world, postmaster, 2, part)
+            worker_rates.append(found.replayed / worker)
+            _, together, *_ = _replay(world, postmaster, 2, part)
             speedups.append(alone / together)
     return {
         "decisions": whole.replayed,
         "differences": whole.differences,
         "per_cpu_second": round(statistics.median(rates)),
+        "per_worker_cpu_second": round(statistics.median(worker_rates)),
         "two_process_speedup": round(statistics.median(speedups), 2),
         "rss_mib": round(peak),
     }
@@ -163,6 +171,7 @@ def table(result: dict[str, Any]) -> list[tuple[str, str]]:
         ("decisions replayed", f"{result['decisions']:,}"),
         ("differences", str(result["differences"])),
         ("decisions a CPU-second (workers, parent, database)", f"{result['per_cpu_second']:,}"),
+        ("decisions a CPU-second of a worker", f"{result['per_worker_cpu_second']:,}"),
         ("two workers against one", f"{result['two_process_speedup']} times"),
         ("memory of parent and two workers at most", f"{result['rss_mib']} MiB"),
     ]

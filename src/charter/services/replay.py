@@ -123,6 +123,11 @@ class Replayer:
         found.replayed += len(rows)
         self._idle.append(slot)
 
+    @property
+    def worker_pids(self) -> list[int]:
+        """The process ids of the workers that it has."""
+        return [slot.worker.pid for slot in self._slots]
+
     def close(self) -> None:
         """End the workers."""
         for slot in self._slots:

@@ -73,7 +73,7 @@ def key_of(document: Mapping[str, Any]) -> Key | None:
 def _at(document: object, *steps: str) -> object:
     value = document
     for step in steps:
-        if not isinstance(value, Mapping) or step not in value:
+        if not isinstance(value, dict) or step not in value:
             return _MISSING
         value = value[step]
     return value

@@ -6,9 +6,11 @@ alone takes and gives lines, because there are very many of them.
 
 from __future__ import annotations
 
+import gc
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final
 
 from charter.adapters.rego.check import check as check_bundle
@@ -18,7 +20,7 @@ from charter.adapters.rego.trace import Tracer
 from charter.core.kernel.canonical import canonical_json
 from charter.core.policy.bundle import Bundle
 from charter.core.policy.judge import judge
-from charter.core.policy.result import PolicyFailure, parse_outcome
+from charter.core.policy.result import PolicyFailure, PolicyOutcome, parse_outcome
 
 _DECODER: Final = json.JSONDecoder()
 _DOCUMENT_FIRST: Final = '{"document":'
@@ -43,7 +45,11 @@ class State:
 def load(state: State, files: Mapping[str, str]) -> Any:
     """Compile a bundle and keep it."""
     state.engine = state.tracer = None
+    gc.unfreeze()
     state.engine = RegorusEngine(Bundle(files))
+    # The syntax trees stay: whoever collects garbage need not walk through them time and again.
+    gc.collect()
+    gc.freeze()
     return {"digest": state.engine.digest, "notices": list(state.engine.notices)}
 
 
@@ -67,12 +73,20 @@ def decide_one(engine: RegorusEngine, facts_text: str) -> str:
     try:
         facts, document_text = read_facts(facts_text)
         answer = engine.evaluate(document_text, facts["document"])
-        outcome = answer if isinstance(answer, PolicyFailure) else parse_outcome(answer)
+        outcome = answer if isinstance(answer, PolicyFailure) else _understood(answer)
         return canonical_json(judge(facts, outcome).as_json())
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         # The kind of error only: its text may quote the facts.
         failure = {"code": "facts-unreadable", "message": f"{type(error).__name__} while judging"}
         return canonical_json({"failure": failure})
+
+
+def _understood(answer: str) -> PolicyOutcome | PolicyFailure:
+    """As `parse_outcome`; answers without obligations hold nothing that anybody could change."""
+    return _parsed(answer) if '"obligations": []' in answer else parse_outcome(answer)
+
+
+_parsed: Final = lru_cache(maxsize=4096)(parse_outcome)
 
 
 def decide(state: State, lines: list[str]) -> list[str]:
