@@ -3,7 +3,9 @@
 Documents of all kinds (people and agents, allowed and refused, every group of actions) go through
 the engine and the strict reading of its answer, one at a time. Where there is a real OPA (built by
 `./dev peers opa`, or at `CHARTER_OPA_URL`), the same policies and documents also go through its
-data API over a kept-alive connection, in alternation, for the ratio.
+data API over a kept-alive connection, in alternation, for the ratio. How many people and workspaces
+exist makes no difference here: the facts of a question come with it, and no policy holds a list of
+them.
 """
 
 from __future__ import annotations
