@@ -44,6 +44,7 @@ BODIES: Final[dict[str, dict[str, Any]]] = {
     f"POST {API}/workspaces/preview": {"json": WORKSPACE},
     f"POST {API}/workspaces": {"json": WORKSPACE},
     f"POST {API}/workspaces/{{workspace}}/execute": {"json": {"command": ["true"]}},
+    f"GET {API}/access/why": {"params": {"subject": "dana", "action": "workspace.stop"}},
     f"GET {API}/workspaces/{{workspace}}/files": {"params": {"path": "note"}},
     f"PUT {API}/workspaces/{{workspace}}/files": {
         "params": {"path": "note"},

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+import sqlalchemy as sa
 
 from charter.api.app import build_api
+from charter.services import access_views
+from charter.store import tables as t
 from tests.api.requests import API, build
 from tests.api.stage import Stage
 from tests.spec import spec
@@ -67,6 +71,50 @@ def test_each_caller_gets_the_answer_of_the_table(stage: Stage, row: Row) -> Non
         if answer.status_code == 401:
             assert answer.headers["www-authenticate"].startswith("Bearer")
     assert found == row.expected
+
+
+ROLES = {
+    "dana": "developer",
+    "otto": "developer",
+    "lee": "team-lead",
+    "admin": "platform-admin",
+    "sam": "security-admin",
+    "ria": "read-only",
+    "agent": "agent",
+}
+"""What the callers of the table are; `lee` is a developer of nothing beside."""
+
+_WITHOUT = {"invariant/permission", "invariant/tier", "invariant/agent-never-approves"}
+
+
+@spec("ID-2")
+def test_the_matrix_says_what_the_api_does(stage: Stage) -> None:
+    """Each cell that some route of the table asks about, held against the decisions made there."""
+    found = access_views.matrix(stage.world.rt, stage.world.admin)
+    cells = {row["action"]: row["roles"] for row in found["items"]}
+    c = t.decisions.c
+    names = {stage.world.caller(name).id: name for name in ROLES}
+    before = stage.conn.execute(sa.select(c.id)).scalars().all()
+    seen: dict[tuple[str, str], set[bool]] = {}
+    for row in ROWS:
+        method, path, parts = build(row.route, row.about, stage.ids)
+        for caller, role in ROLES.items():
+            with stage.undone():
+                stage.send(caller, method, path, **parts)
+                made = stage.conn.execute(
+                    sa.select(c.action, c.subject_id, c.result).where(c.id.not_in(before))
+                ).all()
+            for action, subject_id, result in made:
+                rules = {v["rule"] for v in json.loads(result)["violations"]}
+                if names.get(subject_id) == caller and "invariant/not-visible" not in rules:
+                    seen.setdefault((action, role), set()).add(not rules & _WITHOUT)
+    assert len(seen) > 100
+    wrong = {
+        (action, role): held
+        for (action, role), held in seen.items()
+        if any(held) is not (cells[action][role]["effect"] != "deny")
+    }
+    assert wrong == {}
 
 
 @spec("ID-1")

@@ -71,6 +71,8 @@ CALLS: dict[str, tuple[list[str], dict[str, Any]]] = {
     "team quota": (["web"], {"GET /teams/web/quota": a.page(a.QUOTA)}),
     "project list": ([], {"GET /projects": a.page(a.PROJECT)}),
     "project create": (["shop", "--team", "web"], {"POST /projects": a.PROJECT}),
+    "access why": (["dana", "workspace.stop"], {"GET /access/why": a.ACCESS_WHY}),
+    "access matrix": ([], {"GET /access/matrix": a.ACCESS_MATRIX}),
     "role list": ([], {"GET /role-bindings": a.page(a.BINDING)}),
     "role grant": (["dana", "developer", "--team", "web"], {"POST /role-bindings": a.BINDING}),
     "role revoke": (["rb_1"], {"DELETE /role-bindings/rb_1": None}),

@@ -43,11 +43,11 @@ ABSENT: Final = {
 # Modules of a face that serve all nouns, or a noun that has no service of its own.
 SHARED: Final = {
     "api": {
-        "app", "authzen", "deps", "headers", "limits", "metrics", "opa", "points", "problems",
+        "access", "app", "authzen", "deps", "headers", "limits", "metrics", "opa", "points", "problems",
         "schemas", "sign_in",
     },
     "portal": {
-        "assets", "charts", "forms", "identity", "render", "routes", "source", "visit",
+        "access", "assets", "charts", "forms", "identity", "render", "routes", "source", "visit",
     },
 }  # fmt: skip
 

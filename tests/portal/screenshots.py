@@ -46,6 +46,7 @@ def pages(instance: Instance, ids: dict[str, str]) -> dict[str, tuple[str, str]]
         "decisions": ("dana", "/decisions"),
         "decision": ("dana", f"/decisions/{asking}"),
         "playground": ("sam", "/policies/playground?file=admission/workspace-limits.rego"),
+        "access": ("sam", "/access?subject=dana&action=workspace.stop"),
         "exemptions": ("sam", "/policies/exemptions"),
         "changes": ("sam", "/policies/changes"),
         "change": ("sam", f"/policies/changes/{ids['change']}"),

@@ -74,6 +74,7 @@ def _paths(world: World, ids: dict[str, str]) -> dict[str, list[str]]:
             "/policies/rollback",
             f"/policies/impact/{ids['impact']}",
             f"/policies/bundles/diff?before={ids['digest']}&after={ids['digest']}",
+            "/access?subject=dana&action=workspace.stop",
             "/policies/exemptions",
             "/policies/exemptions?state=soon&q=payments",
             "/policies/reviews",

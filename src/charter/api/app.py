@@ -11,6 +11,7 @@ from fastapi.responses import JSONResponse, PlainTextResponse
 
 from charter import __version__
 from charter.api import (
+    access,
     agents,
     approvals,
     audit,
@@ -45,6 +46,7 @@ _ROUTERS = (
     sign_in.router,
     people.router,
     roles.router,
+    access.router,
     templates.router,
     workspaces.router,
     agents.router,

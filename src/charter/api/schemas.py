@@ -889,6 +889,85 @@ class ExemptionOut(BaseModel):
     loaded_at: datetime | None
 
 
+# --- access -------------------------------------------------------------------------------
+class AccessSubjectOut(BaseModel):
+    """Who was asked about."""
+
+    kind: Literal["human", "agent"]
+    id: str
+    name: str
+
+
+class AccessResourceOut(BaseModel):
+    """What was asked about; without an id something new, or all of a kind."""
+
+    kind: str
+    id: str | None
+    owner: str | None
+    team: str | None
+    project: str | None
+
+
+class AccessStepOut(BaseModel):
+    """One thing that was looked at; `holds` says whether it speaks for the action."""
+
+    of: str = Field(description="account, binding, role, tier, task, sponsor or sponsor-binding.")
+    text: str
+    holds: bool
+    scope: str | None = Field(description="Where a binding holds.")
+
+
+class AccessReasonOut(BaseModel):
+    """An invariant or a rule that speaks against it, or warns."""
+
+    rule: str
+    effect: str
+    message: str
+    fix: str
+
+
+class AccessWhyOut(BaseModel):
+    """Whether somebody may do something now, and why."""
+
+    subject: AccessSubjectOut
+    action: str
+    resource: AccessResourceOut
+    effect: Literal["allow", "warn", "require_approval", "deny", "depends"] = Field(
+        description="depends: nothing of Charter's own forbids it, and policy has to see the "
+        "request itself."
+    )
+    steps: list[AccessStepOut]
+    reasons: list[AccessReasonOut]
+    note: str | None
+
+
+class AccessCellOut(BaseModel):
+    """What a role holds of an action.
+
+    `effect` is deny (the role has it not), allow, approval (a rule may ask for one) or policy (a
+    rule may refuse it); `reach` is own, team, all or shared.
+    """
+
+    effect: Literal["allow", "approval", "policy", "deny"]
+    reach: str | None
+    rules: list[str]
+
+
+class AccessRowOut(BaseModel):
+    """One action with a cell for each role."""
+
+    action: str
+    roles: dict[str, AccessCellOut]
+
+
+class AccessMatrixOut(BaseModel):
+    """Every action and role under the bundle in force."""
+
+    bundle: str
+    roles: list[str]
+    items: list[AccessRowOut]
+
+
 # --- the playground -----------------------------------------------------------------------
 class TrialIn(In):
     """An edited file and an input; without `input` that of the decision is taken."""

@@ -10,6 +10,7 @@ from starlette.responses import Response
 
 from charter.core.kernel.errors import NotFoundError
 from charter.portal import (
+    access,
     agents,
     approvals,
     assets,
@@ -67,6 +68,7 @@ def build_router(runtime_of: Callable[[Request], Runtime]) -> APIRouter:
         policies.router,
         decisions.router,
         audit.router,
+        access.router,
     ):
         router.include_router(part)
     return router

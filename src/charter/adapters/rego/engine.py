@@ -28,7 +28,7 @@ from typing import Any, Final, Self, TypeVar
 
 from charter.adapters.rego import library
 from charter.adapters.rego.assemble import ENTRYPOINT, SOURCES_FILE, Assembly, assemble
-from charter.adapters.rego.index import Key, RuleIndex, key_of
+from charter.adapters.rego.index import Key, RuleIndex, key_of, keys_of
 from charter.adapters.rego.relevant import RelevantPaths
 from charter.adapters.rego.rewrite import ready
 from charter.adapters.rego.syntax import (
@@ -200,6 +200,13 @@ class RegorusEngine:
     def relevant(self) -> RelevantPaths:
         """Which facts the bundle looks at."""
         return RelevantPaths(self._assembly, self._speaking_for)
+
+    def speaking_about(self, action: str, subject_kind: str) -> tuple[Rule, ...]:
+        """The rules that some request of this kind may hear; the rest can never speak to it."""
+        found: dict[int, Rule] = {}
+        for key in keys_of(action, subject_kind):
+            found |= {id(rule): rule for rule in self._speaking_for(key)}
+        return tuple(found.values())
 
     def _speaking_for(self, key: Key) -> tuple[Rule, ...]:
         """The rules that can speak for documents with this key."""

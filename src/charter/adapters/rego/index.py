@@ -70,6 +70,11 @@ def key_of(document: Mapping[str, Any]) -> Key | None:
     return Key(action, kind, json.dumps(agent) if isinstance(agent, bool) else _ABSENT)
 
 
+def keys_of(action: str, subject_kind: str) -> tuple[Key, ...]:
+    """Every key that a request with this action by such a subject can have."""
+    return tuple(Key(action, subject_kind, agent) for agent in ("true", "false", _ABSENT))
+
+
 def _at(document: object, *steps: str) -> object:
     value = document
     for step in steps:

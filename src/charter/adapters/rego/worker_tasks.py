@@ -126,6 +126,15 @@ def reads(state: State, request: tuple[str, str]) -> Any:
     return sorted(state.loaded().relevant.of(*request))
 
 
+def speaking(state: State, requests: list[tuple[str, str]]) -> Any:
+    """For each action and kind of subject the rules that may speak: ids with their effect."""
+    engine = state.loaded()
+    return [
+        sorted({(rule.id, rule.name) for rule in engine.speaking_about(*request)})
+        for request in requests
+    ]
+
+
 def check(_state: State, files: Mapping[str, str]) -> Any:
     """Everything that can be said about a bundle, see `check.CheckReport.as_json`."""
     return check_bundle(Bundle(files)).as_json()
@@ -147,6 +156,7 @@ TASKS: Final[Mapping[str, Callable[[State, Any], Any]]] = {
     "try_out": try_out,
     "trace": trace,
     "reads": reads,
+    "speaking": speaking,
     "test": test,
     "check": check,
 }

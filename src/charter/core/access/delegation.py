@@ -83,12 +83,7 @@ def delegation_reach(
     missing = delegation_bound(agent, permission, _everywhere(agent, resource), now)
     if missing is not None:
         return missing
-    seen_by_sponsor = resource
-    if agent.id in (resource.owner_id, resource.requester_id, resource.id):
-        seen_by_sponsor = replace(resource, sponsor_id=sponsor.id)
-    if agent.task is not None and resource.id == agent.task.id:
-        seen_by_sponsor = replace(resource, sponsor_id=sponsor.id)
-    if human_reaches(sponsor, permission, seen_by_sponsor, now):
+    if human_reaches(sponsor, permission, seen_by_sponsor(agent, resource), now):
         return None
     return refuse(
         "delegation-bound",
@@ -98,6 +93,14 @@ def delegation_reach(
         "teams and projects.",
         source="Spec ID-7",
     )
+
+
+def seen_by_sponsor(agent: Agent, resource: ResourceRef) -> ResourceRef:
+    """The resource with the sponsor answering for what is the agent's, its task or itself."""
+    own = agent.id in (resource.owner_id, resource.requester_id, resource.id)
+    if own or (agent.task is not None and resource.id == agent.task.id):
+        return replace(resource, sponsor_id=agent.sponsor.id)
+    return resource
 
 
 def _everywhere(agent: Agent, resource: ResourceRef) -> Iterable[Scope]:

@@ -40,9 +40,10 @@ _AGENT_REACH = ROLE_REACH[RoleName.AGENT]
 _ON_CODE = frozenset({Permission.CODE_PROPOSE, Permission.CODE_MERGE, Permission.PIPELINE_RUN})
 
 
-def _binding_reaches(
+def binding_reaches(
     human: Human, binding: Binding, action: Permission, resource: ResourceRef
 ) -> bool:
+    """Whether this one binding, were it live, carries `action` as far as `resource`."""
     reach = ROLE_REACH[binding.role].get(action)
     if reach is Reach.SHARED or (reach and resource.is_collection and action in READS):
         return True
@@ -60,7 +61,7 @@ def _binding_reaches(
 def human_reaches(human: Human, action: Permission, resource: ResourceRef, now: datetime) -> bool:
     """Whether one of the person's live bindings carries `action` as far as `resource`."""
     return human.active and any(
-        binding.live(now) and _binding_reaches(human, binding, action, resource)
+        binding.live(now) and binding_reaches(human, binding, action, resource)
         for binding in human.bindings
     )
 
@@ -72,8 +73,7 @@ def voting_roles(human: Human, resource: ResourceRef, now: datetime) -> frozense
     return frozenset(
         binding.role
         for binding in human.bindings
-        if binding.live(now)
-        and _binding_reaches(human, binding, Permission.APPROVAL_VOTE, resource)
+        if binding.live(now) and binding_reaches(human, binding, Permission.APPROVAL_VOTE, resource)
     )
 
 
