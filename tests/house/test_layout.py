@@ -43,8 +43,8 @@ ABSENT: Final = {
 # Modules of a face that serve all nouns, or a noun that has no service of its own.
 SHARED: Final = {
     "api": {
-        "access", "app", "authzen", "deps", "headers", "limits", "metrics", "opa", "points", "problems",
-        "schemas", "sign_in",
+        "access", "app", "authzen", "deps", "headers", "limits", "metrics", "opa", "points",
+        "problems", "schemas", "sign_in",
     },
     "portal": {
         "access", "assets", "charts", "forms", "identity", "render", "routes", "source", "visit",
