@@ -330,35 +330,6 @@ BUNDLE = s.BundleOut(
     active=True,
     rules=1,
 )
-ACCESS_WHY = s.AccessWhyOut(
-    subject=s.AccessSubjectOut(kind="human", id="per_1", name="dana"),
-    action="workspace.stop",
-    resource=s.AccessResourceOut(
-        kind="workspace", id="wsp_1", owner="per_1", team="team_1", project=None
-    ),
-    effect="deny",
-    steps=[
-        s.AccessStepOut(of="binding", text="dana is | developer", holds=False, scope="team web"),
-        s.AccessStepOut(of="sponsor-binding", text="lee is team-lead", holds=True, scope=None),
-    ],
-    reasons=[
-        s.AccessReasonOut(rule="invariant/reach", effect="deny", message="No @all.", fix="Ask.")
-    ],
-    note="It depends.",
-)
-ACCESS_MATRIX = s.AccessMatrixOut(
-    bundle="sha256:aa",
-    roles=["developer", "agent"],
-    items=[
-        s.AccessRowOut(
-            action="workspace.stop",
-            roles={
-                "developer": s.AccessCellOut(effect="policy", reach="own", rules=["a/b"] * 5),
-                "agent": s.AccessCellOut(effect="deny", reach=None, rules=[]),
-            },
-        )
-    ],
-)
 EXEMPTION = s.ExemptionOut(
     rule="admission/cpu",
     title="CPU",

@@ -17,6 +17,7 @@ from charter.cli import lazy, reference
 from charter.cli.command import is_argument
 from charter.cli.main import root
 from tests.cli import answers as a
+from tests.cli import answers_access as aa
 from tests.cli import answers_policy as ap
 from tests.spec import spec
 
@@ -71,8 +72,8 @@ CALLS: dict[str, tuple[list[str], dict[str, Any]]] = {
     "team quota": (["web"], {"GET /teams/web/quota": a.page(a.QUOTA)}),
     "project list": ([], {"GET /projects": a.page(a.PROJECT)}),
     "project create": (["shop", "--team", "web"], {"POST /projects": a.PROJECT}),
-    "access why": (["dana", "workspace.stop"], {"GET /access/why": a.ACCESS_WHY}),
-    "access matrix": ([], {"GET /access/matrix": a.ACCESS_MATRIX}),
+    "access why": (["dana", "workspace.stop"], {"GET /access/why": aa.ACCESS_WHY}),
+    "access matrix": ([], {"GET /access/matrix": aa.ACCESS_MATRIX}),
     "role list": ([], {"GET /role-bindings": a.page(a.BINDING)}),
     "role grant": (["dana", "developer", "--team", "web"], {"POST /role-bindings": a.BINDING}),
     "role revoke": (["rb_1"], {"DELETE /role-bindings/rb_1": None}),
