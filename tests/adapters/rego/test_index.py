@@ -168,6 +168,7 @@ def test_single_values_stand_where_rules_name_them() -> None:
         "a if input.cpu > limits.cpu.most\n"
         'b if input.mode in {data.settings["mode"], data.settings.odd, data.settings.list}\n'
         "c if limits.cpu == data.settings.below\nd(limits) if limits.cpu.most > 3\n"
+        "e if input.cpu - limits.cpu.most > -limits.cpu.most\n"
     )
     data = {
         "settings": {
@@ -177,11 +178,12 @@ def test_single_values_stand_where_rules_name_them() -> None:
     module = parse("p.rego", text)
     program = Program((module,))
     got = ready(program, module, constants=Constants.of(program, data))
-    assert got.text.split("\n")[3:7] == [
+    assert got.text.split("\n")[3:8] == [
         "a if input.cpu > 9",
         'b if input.mode in {"none", data.settings.odd, data.settings.list}',
         "c if data.settings.limits.cpu == data.settings.below",
         "d(limits) if limits.cpu.most > 3",
+        "e if input.cpu - 9 > -data.settings.limits.cpu.most",  # the engine takes no other minus
     ]
 
 

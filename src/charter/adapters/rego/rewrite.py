@@ -111,7 +111,10 @@ def _written_out(
     }
     imports["data"] = ("data",)
     seen: set[int] = set()
+    negated: set[int] = set()  # the engine knows the minus of a number and of nothing else
     for node in rule.nodes:  # each before its parts
+        if "UnaryExpr" in node:
+            negated.add(id(node["UnaryExpr"]["expr"]))
         path = reference(node)
         if path is None or path[0] not in imports or "data" in own:
             continue
@@ -120,7 +123,7 @@ def _written_out(
             continue
         steps = (*imports[path[0]], *path[1:])[1:]
         target = program.other_name(steps)
-        value = constants.text(program, steps)
+        value = None if id(node) in negated else constants.text(program, steps)
         if value is not None:
             seen.add(start)
             yield start, end, value.encode()
