@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from datetime import timedelta
 from typing import Any
 
@@ -62,7 +63,7 @@ def open_request(
         return str(same["id"])
     requirements = requirements_from(answer.decision.violations)
     approval_id = tx.new_id("approval")
-    lifetime = rt.policy.active(tx).data.approvals.deadline_seconds
+    settings = rt.policy.active(tx).data.approvals
     tx.insert(
         t.approvals,
         id=approval_id,
@@ -81,7 +82,8 @@ def open_request(
         justification=justification,
         decision_id=answer.id,
         created_at=tx.now,
-        deadline=tx.now + timedelta(seconds=lifetime),
+        deadline=tx.now + timedelta(seconds=settings.deadline_seconds),
+        remind_at=tx.now + timedelta(seconds=settings.reminder_seconds),
         state="pending",
     )
     note(
@@ -93,15 +95,20 @@ def open_request(
         decision_id=answer.id,
         private=None if justification is None else {"justification": justification},
     )
-    _tell_approvers(
+    for approver in approvers(
         tx,
-        caller,
-        approval_id,
-        requirements,
+        {role for r in requirements for role in r.roles},
         resource["team_id"],
         resource["project_id"],
-        summary,
-    )
+        but=caller.person.id,
+    ):
+        notify(
+            tx,
+            approver,
+            "approval",
+            f"An approval waits for you: {summary}.",
+            resource=("approval", approval_id),
+        )
     return approval_id
 
 
@@ -150,39 +157,30 @@ def _requirement(stored: Mapping[str, Any]) -> Requirement:
     )
 
 
-def _tell_approvers(
-    tx: Tx,
-    caller: Caller,
-    approval_id: str,
-    requirements: tuple[Requirement, ...],
-    team_id: str,
-    project_id: str | None,
-    summary: str,
-) -> None:
-    roles = {role for r in requirements for role in r.roles}
+def approvers(
+    tx: Tx, roles: AbstractSet[str], team_id: str, project_id: str | None, *, but: str
+) -> list[str]:
+    """Who holds one of these roles where the request is, without the one who answers for it."""
     c = t.role_bindings.c
     holders = tx.all(
         sa.select(c.person_id)
         .distinct()
+        .join(t.people, t.people.c.id == c.person_id)
         .where(
             c.role.in_(roles),
             c.revoked_at.is_(None),
+            sa.or_(c.expires_at.is_(None), c.expires_at > tx.now),
+            t.people.c.deactivated_at.is_(None),
             sa.or_(
                 c.scope_kind == "organisation",
                 sa.and_(c.scope_kind == "team", c.scope_id == team_id),
                 sa.and_(c.scope_kind == "project", c.scope_id == project_id),
             ),
-            c.person_id != caller.person.id,
+            c.person_id != but,
         )
+        .order_by(c.person_id)
     )
-    for holder in holders:
-        notify(
-            tx,
-            holder["person_id"],
-            "approval",
-            f"An approval waits for you: {summary}.",
-            resource=("approval", approval_id),
-        )
+    return [row["person_id"] for row in holders]
 
 
 def notify(
@@ -210,16 +208,26 @@ def notify(
 
 def load(tx: Tx, approval_id: str, *, lock: bool = False) -> tuple[Row, ApprovalRequest] | None:
     """The row and the request as the core sees it."""
-    query = sa.select(t.approvals).where(t.approvals.c.id == approval_id)
-    row = tx.one(query.with_for_update() if lock else query)
-    if row is None:
-        return None
-    votes = tx.all(
-        sa.select(t.approval_votes)
-        .where(t.approval_votes.c.approval_id == approval_id)
-        .order_by(t.approval_votes.c.at)
-    )
-    return row, as_request(row, votes)
+    found = load_all(tx, [approval_id], lock=lock)
+    return found[0] if found else None
+
+
+def load_all(
+    tx: Tx, ids: Sequence[str], *, lock: bool = False
+) -> list[tuple[Row, ApprovalRequest]]:
+    """As `load`, of those that there are of these."""
+    query = sa.select(t.approvals).where(t.approvals.c.id.in_(ids))
+    rows = tx.all(query.with_for_update() if lock else query)
+    votes: dict[str, list[Row]] = {row["id"]: [] for row in rows}
+    for vote in votes_on(tx, *votes):
+        votes[vote["approval_id"]].append(vote)
+    return [(row, as_request(row, votes[row["id"]])) for row in rows]
+
+
+def votes_on(tx: Tx, *ids: str) -> Sequence[Row]:
+    """The votes on these requests, in the order of their time."""
+    c = t.approval_votes.c
+    return tx.all(sa.select(t.approval_votes).where(c.approval_id.in_(ids)).order_by(c.at))
 
 
 def as_request(row: Row, votes: Any) -> ApprovalRequest:
@@ -251,10 +259,3 @@ def as_request(row: Row, votes: Any) -> ApprovalRequest:
         project_id=row["project_id"],
         task_id=row["task_id"],
     )
-
-
-def requester_name(tx: Tx, kind: str, id_: str) -> str:
-    """The handle or name of whoever asked."""
-    table, column = (t.agents, "name") if kind == "agent" else (t.people, "handle")
-    row = tx.one(sa.select(table.c[column]).where(table.c.id == id_))
-    return str(row[column]) if row is not None else id_

@@ -62,10 +62,10 @@ def list_page(
         elif state is not None:
             query = query.where(c.state == state)
         if for_me:
-            query = query.where(c.id.in_(records.votable(tx, caller)))
-        return paging.newest_first(
-            tx, query, c.id, lambda row: records.view(tx, caller, row["id"]), cursor, limit
-        )
+            query = query.where(records.votable(tx, caller))
+        page = paging.newest_first(tx, query, c.id, dict, cursor, limit)
+        ids = [row["id"] for row in page["items"]]
+        return {**page, "items": records.views(tx, caller, ids)}
 
 
 def get(rt: Runtime, caller: Caller, approval_id: str) -> dict[str, Any]:

@@ -13,9 +13,8 @@ from charter.core.access.permissions import Permission
 from charter.core.access.reach import reach_set
 from charter.core.audit.event import Outcome
 from charter.core.kernel.errors import ForbiddenError
-from charter.services import audit_sealing, paging
+from charter.services import audit_sealing, lookup, paging
 from charter.services.access import missing, note, require
-from charter.services.approval_requests import requester_name
 from charter.services.runtime import Caller, Runtime
 from charter.store import tables as t
 from charter.store.unit_of_work import Row, Tx
@@ -37,7 +36,7 @@ def _view(tx: Tx, index: int | None, leaf: bytes, private: str | None) -> dict[s
     actor = event["actor"]
     name = actor["id"]
     if actor["kind"] in {"human", "agent"}:
-        name = requester_name(tx, actor["kind"], actor["id"])
+        name = lookup.subject_name(tx, actor["id"])
     return {
         "index": index,
         "id": event["id"],

@@ -47,6 +47,11 @@ def subject_names(tx: Tx, ids: Iterable[str]) -> dict[str, str]:
     return found
 
 
+def subject_name(tx: Tx, id_: str) -> str:
+    """The handle or name behind an id; the id itself where there is none."""
+    return subject_names(tx, [id_]).get(id_, id_)
+
+
 def place(
     tx: Tx, caller: Caller, team_ref: str | None, project_ref: str | None
 ) -> tuple[Row, Row | None]:

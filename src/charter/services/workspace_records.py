@@ -12,7 +12,7 @@ from charter.core.access.reach import reach_set
 from charter.core.agents.tiers import TIER_PROFILES, Tier
 from charter.core.kernel.errors import ConflictError
 from charter.core.lifecycle.states import Desired, WorkspaceState
-from charter.services import approval_requests
+from charter.services import lookup
 from charter.services.access import missing
 from charter.services.runtime import Caller
 from charter.store import tables as t
@@ -116,7 +116,7 @@ def view(tx: Tx, row: Row) -> dict[str, Any]:
     )
     return {
         **{name: row[name] for name in names},
-        "owner": approval_requests.requester_name(tx, row["owner_kind"], row["owner_id"]),
+        "owner": lookup.subject_name(tx, row["owner_id"]),
         "template": "" if template is None else f"{template['name']}@{template['version']}",
         "state": state_word(row),
     }

@@ -332,11 +332,13 @@ approvals = sa.Table(
     _ref("decision_id", "decisions"),
     _at("created_at"),
     _at("deadline"),
+    _at("remind_at", null=True),  # when approvers are told again
     _text("state"),  # what the last vote or sweep left; the state that counts is computed
     _at("closed_at", null=True),
     _text("outcome", null=True),
     _text("result_id", null=True),
     sa.Index(None, "state", "deadline"),
+    sa.Index(None, "state", "remind_at"),
     sa.Index(None, "requester_id"),
     sa.Index(None, "created_at", "id"),
 )

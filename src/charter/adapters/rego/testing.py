@@ -94,7 +94,7 @@ class TestOutcome:
 
 
 def _laid_out(document: str) -> list[str]:
-    """A document over lines, objects with only single values on one each."""
+    """A document over as many lines as it needs."""
     try:
         value = json.loads(document)
     except ValueError:  # it was cut off
@@ -104,8 +104,7 @@ def _laid_out(document: str) -> list[str]:
 
 def _lines_of(value: object, before: str = "", after: str = "") -> list[str]:
     flat = before + json.dumps(value, ensure_ascii=False) + after
-    parts = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
-    if len(flat) <= _LINE and not any(isinstance(part, dict) and part for part in parts):
+    if len(flat) <= _LINE:
         return [flat]
     if isinstance(value, dict) and value:
         opening, closing = "{", "}"
