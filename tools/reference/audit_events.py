@@ -28,7 +28,7 @@ _DONE = """
 | action | written in |
 | --- | --- |
 """
-_WRITERS = {"note", "_record", "AuditEvent"}
+_WRITERS = {"note", "_record", "_event", "AuditEvent"}
 _FOLDERS = ("src/charter/services", "src/charter/controllers")
 
 
