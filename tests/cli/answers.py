@@ -177,10 +177,13 @@ PROJECT = s.ProjectOut(
 BINDING = s.BindingOut(
     id="rb_1",
     person_id="per_1",
+    person="dana",
     role="developer",
     scope_kind="team",
     scope_id="team_1",
+    scope="web",
     granted_by="per_2",
+    granted_by_name="lee",
     created_at=NOW,
 )
 TEMPLATE = s.TemplateOut(

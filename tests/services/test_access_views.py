@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
 
 from charter.core.access.permissions import Permission
 from charter.core.access.roles import ROLE_REACH, RoleName
-from charter.core.kernel.errors import InvalidInputError, NotFoundError
-from charter.services import access_views, agents, people, roles, workspaces
+from charter.core.kernel.errors import ConflictError, InvalidInputError, NotFoundError
+from charter.services import access_views, agents, people, policies, roles, workspaces
 from charter.services.access_views import Aim
 from charter.services.workspace_questions import WorkspaceRequest
 from tests.spec import spec
-from tests.support import World
+from tests.support import BRIEF, World
 
 
 def why(world: World, asker: str, subject: str, action: str, *aim: str | None) -> dict[str, Any]:
@@ -61,6 +62,7 @@ def test_an_agent_is_narrowed_with_its_sponsor(world: World) -> None:
         for b in roles.list_bindings(rt, world.admin, person="dana")["items"]
         if b["role"] == "developer"
     ]
+    assert (held["person"], held["scope"], held["granted_by_name"]) == ("dana", None, "admin")
     roles.revoke_role(rt, world.admin, held["id"])
     after = why(world, "dana", "fixer", "workspace.create")
     assert after["effect"] == "deny"
@@ -133,3 +135,24 @@ def test_the_matrix_holds_reach_and_rules(world: World) -> None:
     assert rows["workspace.extend"]["developer"]["effect"] == "policy"
     general = {"admission/missing-facts", "admission/unknown-action"}
     assert not any(general & set(c["rules"]) for row in rows.values() for c in row.values())
+
+
+@spec("ID-9")
+def test_policy_names_roles_that_nobody_holds_together(world: World) -> None:
+    pair = {"roles": ["security-admin", "team-lead"], "why": "who watches leads no team"}
+    access = json.loads(BRIEF.text("data/access.json")) | {"conflicting_roles": [pair]}
+    world.clock.advance(seconds=1)
+    files = {path: BRIEF.text(path) for path in BRIEF.files}
+    policies.apply(world.rt, world.admin, {**files, "data/access.json": json.dumps(access)}, "SoD.")
+    with pytest.raises(ConflictError) as refused:
+        roles.bind_role(
+            world.rt, world.admin, person="sam", role="team-lead", scope_kind="team",
+            scope="payments",
+        )  # fmt: skip
+    assert refused.value.code == "separation-of-duties"
+    assert "who watches leads no team" in refused.value.message
+    wrong = access | {"conflicting_roles": [{"roles": ["developer", "king"], "why": "no"}]}
+    with pytest.raises(InvalidInputError):
+        policies.apply(
+            world.rt, world.admin, {**files, "data/access.json": json.dumps(wrong)}, "A slip."
+        )

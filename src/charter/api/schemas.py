@@ -306,14 +306,17 @@ class TokenIn(In):
 
 
 class BindingOut(BaseModel):
-    """A role, and where it holds."""
+    """A role, and where it holds, with ids and their names."""
 
     id: str
     person_id: str
+    person: str
     role: str
     scope_kind: str
     scope_id: str | None
+    scope: str | None = Field(description="The team's or project's name.")
     granted_by: str
+    granted_by_name: str
     created_at: datetime
     expires_at: datetime | None = None
 

@@ -32,10 +32,10 @@ def list_(
             ("PERSON", "ROLE", "IN", "GRANTED BY", "SINCE", "UNTIL", "ID"),
             [
                 (
-                    b["person_id"],
+                    b["person"],
                     b["role"],
-                    b["scope_kind"] + (f" {b['scope_id']}" if b["scope_id"] else ""),
-                    b["granted_by"],
+                    b["scope_kind"] + (f" {b['scope']}" if b["scope"] else ""),
+                    b["granted_by_name"],
                     when(b["created_at"]),
                     when(b["expires_at"]),
                     b["id"],

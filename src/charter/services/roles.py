@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -47,14 +48,28 @@ def list_bindings(
             query = query.where(t.role_bindings.c.person_id == caller.person.id)
         if person is not None:
             query = query.where(t.role_bindings.c.person_id == lookup.person(tx, person)["id"])
-        return paging.newest_first(
-            tx,
-            query,
-            t.role_bindings.c.id,
-            lambda row: {n: row[n] for n in _BINDING},
-            cursor,
-            limit,
-        )
+        page = paging.newest_first(tx, query, t.role_bindings.c.id, dict, cursor, limit)
+        return {**page, "items": _shown(tx, page["items"])}
+
+
+def _shown(tx: Tx, rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Bindings with the names of who holds them, who gave them, and where they hold."""
+    names = lookup.subject_names(
+        tx, {row["person_id"] for row in rows} | {row["granted_by"] for row in rows}
+    )
+    for table in (t.teams, t.projects):
+        wanted = {row["scope_id"] for row in rows}
+        found = tx.all(sa.select(table.c.id, table.c.name).where(table.c.id.in_(wanted)))
+        names |= {row["id"]: row["name"] for row in found}
+    return [
+        {
+            **{name: row[name] for name in _BINDING},
+            "person": names.get(row["person_id"], row["person_id"]),
+            "scope": names.get(row["scope_id"]),
+            "granted_by_name": names.get(row["granted_by"], row["granted_by"]),
+        }
+        for row in rows
+    ]
 
 
 def bind_role(
@@ -91,7 +106,8 @@ def bind_role(
                 t.role_bindings.c.revoked_at.is_(None),
             )
         )
-        clash = conflicts({RoleName(role), *(RoleName(h["role"]) for h in held)})
+        listed = rt.policy.active(tx).data.role_conflicts
+        clash = conflicts({RoleName(role), *(RoleName(h["role"]) for h in held)}, listed)
         if clash:
             raise ConflictError(clash[0].message, fix=clash[0].fix, code="separation-of-duties")
         row = {
@@ -114,7 +130,8 @@ def bind_role(
             decision_id=answer.id,
             facts={"role": role, "scope": f"{scope_kind}:{scope_id}"},
         )
-        return row
+        [shown] = _shown(tx, [row])
+        return shown
 
     return carry_out(
         rt,

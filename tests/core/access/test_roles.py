@@ -17,6 +17,7 @@ from charter.core.access.roles import (
     ROLE_REACH,
     Binding,
     Reach,
+    RoleConflict,
     RoleName,
     Scope,
     conflicts,
@@ -161,6 +162,20 @@ def test_one_more_role_never_mends_a_conflict(roles, more) -> None:
     found = set(conflicts(roles))
     assert found <= set(conflicts([*roles, more]))
     assert all(v.rule == "invariant/separation-of-duties" and v.fix for v in found)
+
+
+@spec("ID-9")
+def test_policy_adds_pairs_and_takes_none_away() -> None:
+    pair = frozenset({RoleName.DEVELOPER, RoleName.SECURITY_ADMIN})
+    listed = [
+        RoleConflict(pair, "whoever writes code may not watch over it"),
+        RoleConflict(frozenset({RoleName.PLATFORM_ADMIN, RoleName.SECURITY_ADMIN}), "never mind"),
+    ]
+    assert conflicts(pair) == ()
+    [added] = conflicts(pair, listed)
+    assert "developer and security-admin may not be held together" in added.message
+    [kept] = conflicts([RoleName.PLATFORM_ADMIN, RoleName.SECURITY_ADMIN], listed)
+    assert "never mind" not in kept.message
 
 
 def test_who_could_help() -> None:

@@ -344,6 +344,14 @@ def roles_granting(permission: Permission) -> tuple[RoleName, ...]:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class RoleConflict:
+    """Two roles that one person may not hold, and why; from the policy's data."""
+
+    roles: frozenset[RoleName]
+    why: str
+
+
 _CONFLICTS: Final[Mapping[frozenset[RoleName], str]] = MappingProxyType(
     {
         frozenset({RoleName.PLATFORM_ADMIN, RoleName.SECURITY_ADMIN}): (
@@ -360,20 +368,24 @@ _CONFLICTS: Final[Mapping[frozenset[RoleName], str]] = MappingProxyType(
 )
 
 
-def conflicts(roles: Iterable[RoleName]) -> tuple[Violation, ...]:
+def conflicts(
+    roles: Iterable[RoleName], listed: Iterable[RoleConflict] = ()
+) -> tuple[Violation, ...]:
     """The separations of duties that a subject with all these roles would break (Spec ID-9).
 
-    Scopes make no difference: a conflict of interest does not end at the border of a team.
+    Those of the code hold always; `listed` are those that policy adds. Scopes make no difference: a
+    conflict of interest does not end at the border of a team.
     """
+    known = {**{conflict.roles: conflict.why for conflict in listed}, **_CONFLICTS}
     return tuple(
         Violation(
             rule="invariant/separation-of-duties",
             effect=Effect.DENY,
-            message=f"{first} and {second} may not be held together: {_CONFLICTS[pair]}.",
+            message=f"{first} and {second} may not be held together: {known[pair]}.",
             fix=f"Remove {first} or {second} first, or bind the role to somebody else.",
             severity="high",
             source="Spec ID-9",
         )
         for first, second in combinations(sorted(set(roles)), 2)
-        if (pair := frozenset({first, second})) in _CONFLICTS
+        if (pair := frozenset({first, second})) in known
     )

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
+from charter.core.access.roles import RoleConflict, RoleName
 from charter.core.kernel.canonical import parse_rfc3339, rfc3339
 from charter.core.kernel.decision import Mode
 from charter.core.kernel.errors import InvalidInputError
@@ -158,6 +159,7 @@ class PolicyData:
     pipeline: PipelineLimits
     kubernetes: KubernetesSettings | None
     """None in a bundle without data/kubernetes.json: then no cluster is answered."""
+    role_conflicts: tuple[RoleConflict, ...]
 
     @classmethod
     def from_bundle(cls, bundle: _Settings) -> PolicyData:
@@ -229,6 +231,7 @@ def _read(root: Reader) -> PolicyData:
         if root.has("pipeline")
         else PipelineLimits(),
         kubernetes=_kubernetes(root),
+        role_conflicts=_role_conflicts(root),
     )
     if root.has("pipeline"):
         root.child("pipeline").finish()
@@ -237,6 +240,18 @@ def _read(root: Reader) -> PolicyData:
     for name in ("approvals", "enforcement", "exemptions", "providers"):
         root.child(name).finish()
     return data
+
+
+def _role_conflicts(root: Reader) -> tuple[RoleConflict, ...]:
+    if not root.has("access") or not root.child("access").has("conflicting_roles"):
+        return ()
+    found = []
+    for part in root.child("access").items("conflicting_roles"):
+        roles = part.texts("roles", choices=tuple(RoleName))
+        if len(set(roles)) != 2:  # noqa: PLR2004 — a pair
+            part.complain("roles", "must name two different roles")
+        found.append(RoleConflict(frozenset(map(RoleName, roles)), part.text("why")))
+    return tuple(found)
 
 
 def _kubernetes(root: Reader) -> KubernetesSettings | None:
