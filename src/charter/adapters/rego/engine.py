@@ -49,7 +49,7 @@ from charter.core.policy.result import PolicyFailure, PolicyOutcome, parse_outco
 
 _UNDEFINED: Final = '"<undefined>"'  # how the library spells a rule without a value
 _TIMEOUT_SECONDS: Final = 5.0  # a thousand times the usual; longer means that something is broken
-_MOST_PARTIAL: Final = 32  # policies for one key each; about a megabyte apiece
+_MOST_PARTIAL: Final = 64  # policies for one key each; about a megabyte apiece
 T = TypeVar("T")
 
 
@@ -121,6 +121,7 @@ class RegorusEngine:
         self._asking: library.Engine | None = None
         self._left_out: dict[Key, frozenset[int]] = {}
         self._partial: OrderedDict[frozenset[int], library.Engine] = OrderedDict()
+        self._of_key: dict[Key | None, library.Engine] = {}  # the same ones, at hand
         self.printed: tuple[str, ...] = ()
 
     @property
@@ -163,6 +164,9 @@ class RegorusEngine:
     def _engine_for(self, document: object) -> library.Engine:
         """The engine with the rules that can speak for this document."""
         key = key_of(document) if isinstance(document, Mapping) else None
+        known = self._of_key.get(key)
+        if known is not None:
+            return known
         if key is None or not self._index.foreseen(key):
             return self._whole
         left_out = self._left_out_for(key)
@@ -174,8 +178,10 @@ class RegorusEngine:
             self._partial[left_out] = engine
             if len(self._partial) > _MOST_PARTIAL:
                 self._partial.popitem(last=False)
+                self._of_key.clear()
         else:
             self._partial.move_to_end(left_out)
+        self._of_key[key] = engine
         return engine
 
     def _left_out_for(self, key: Key) -> frozenset[int]:
@@ -195,6 +201,7 @@ class RegorusEngine:
         self._whole = build(self._assembly)
         self._asking = None
         self._partial.clear()
+        self._of_key.clear()
 
     @cached_property
     def relevant(self) -> RelevantPaths:

@@ -19,8 +19,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from charter.adapters.rego import library
 from charter.adapters.rego.assemble import AGGREGATOR, Assembly, sources_of
@@ -38,8 +37,7 @@ _MISSING: Final = object()
 _KINDS: Final = frozenset({"human", "agent", "service"})
 
 
-@dataclass(frozen=True, slots=True)
-class Key:
+class Key(NamedTuple):
     """What guards can depend on; `agent_workspace` is true, false or absent."""
 
     action: str
