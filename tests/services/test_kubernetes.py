@@ -260,8 +260,26 @@ def test_only_a_clusters_token_asks_here(own_webhook: Webhook) -> None:
         answer = own_webhook.post(body(), token=token)
         assert answer.status_code == 401, token
         assert answer.headers["content-type"] == "application/problem+json"
+    assert own_webhook.post(body()).status_code == 200  # now it is remembered
     enforcement_points.revoke(world.rt, world.admin, own_webhook.point)
     assert own_webhook.post(body()).status_code == 401
+
+
+@proves("PC-12")
+def test_a_remembered_token_ends_with_its_grace(own_webhook: Webhook) -> None:
+    world, old = own_webhook.world, own_webhook.token
+    assert own_webhook.post(body()).status_code == 200
+    new = enforcement_points.rotate(world.rt, world.admin, own_webhook.point, grace_seconds=60)
+    for token in (old, new["token"]):
+        assert own_webhook.post(body(), token=token).status_code == 200
+    world.clock.advance(seconds=61)
+    with world.rt.database.reading() as tx:
+        before = tx.one(sa.select(sa.func.count().label("n")).select_from(t.decisions))
+    assert own_webhook.post(body(), token=old).status_code == 401
+    with world.rt.database.reading() as tx:
+        after = tx.one(sa.select(sa.func.count().label("n")).select_from(t.decisions))
+    assert before == after  # nothing was decided for it
+    assert own_webhook.post(body(), token=new["token"]).status_code == 200
 
 
 def test_the_token_may_stand_in_the_path(webhook: Webhook) -> None:
