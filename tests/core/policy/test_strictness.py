@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -88,14 +87,6 @@ def _exempted(**scope: str) -> dict[str, Any]:
         }
     ]
     return documents
-
-
-@spec("PC-7")
-def test_an_exemption_that_has_ended_is_pointed_out() -> None:
-    data = PolicyData.from_documents(_exempted(team="team_1"))
-    assert data.expired_exemptions(datetime(2027, 1, 30, tzinfo=UTC)) == []
-    (sentence,) = data.expired_exemptions(datetime(2027, 1, 31, tzinfo=UTC))
-    assert sentence.startswith("The exemption from hipaa/phi-region of security-admin expired at")
 
 
 @spec("PC-7")

@@ -18,7 +18,7 @@ from datetime import datetime
 from typing import Protocol
 
 from charter.core.access.roles import RoleConflict, RoleName
-from charter.core.kernel.canonical import parse_rfc3339, rfc3339
+from charter.core.kernel.canonical import parse_rfc3339
 from charter.core.kernel.decision import Mode
 from charter.core.kernel.errors import InvalidInputError
 from charter.core.kubernetes.settings import KubernetesSettings, read_settings
@@ -184,14 +184,6 @@ class PolicyData:
     def mode_of(self, rule_id: str) -> Mode:
         """How far the rule is switched on; rules are enforced unless data says otherwise."""
         return self.enforcement.rules.get(rule_id, Mode.ENFORCE)
-
-    def expired_exemptions(self, now: datetime) -> list[str]:
-        """A sentence for each exemption that no longer counts at `now`: it should be taken out."""
-        return [
-            f"The exemption from {e.rule} of {e.owner} expired at {rfc3339(e.expires_at)}."
-            for e in self.exemptions
-            if e.expires_at <= now
-        ]
 
 
 def _read(root: Reader) -> PolicyData:
