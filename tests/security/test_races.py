@@ -93,10 +93,10 @@ def test_roles_that_may_not_meet_are_not_bound_at_the_same_moment(
     )
     both, original = threading.Barrier(2), roles.conflicts
 
-    def meet(held: Any) -> Any:
+    def meet(held: Any, *listed: Any) -> Any:
         with contextlib.suppress(threading.BrokenBarrierError):
             both.wait(0.5)  # both are past the look-up of held roles, or one waits for the other
-        return original(held)
+        return original(held, *listed)
 
     monkeypatch.setattr(roles, "conflicts", meet)
     admin = world.admin
