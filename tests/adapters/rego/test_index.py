@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -43,10 +44,16 @@ class Both:
         assert isinstance(answer, str), answer
         return json.loads(answer), json.loads(self.whole.eval_rule_as_json(ENTRYPOINT))
 
+    def close(self) -> None:
+        self.indexed.close()
+        del self.whole
+
 
 @pytest.fixture(scope="module")
-def both() -> Both:
-    return Both(shipped_bundle())
+def both() -> Iterator[Both]:
+    both = Both(shipped_bundle())
+    yield both
+    both.close()  # hypothesis keeps a reference for a while
 
 
 @pytest.mark.parametrize("name", [*BASES, "person workspace.view", "agent workspace.execute"])

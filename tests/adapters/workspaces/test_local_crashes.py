@@ -6,6 +6,7 @@ import os
 import random
 import signal
 import time
+import traceback
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -64,6 +65,9 @@ def children() -> Iterator[Callable[[Callable[[], object]], int]]:
                 code = 9
             except SandboxFailedError:
                 code = 10
+            except BaseException:
+                traceback.print_exc()  # pytest shows it when the test fails
+                raise
             finally:
                 os._exit(code)
         started.append(pid)

@@ -45,6 +45,7 @@ from charter.core.kernel.decision import Decision, Violation
 from charter.core.kernel.errors import CharterError
 from charter.core.policy.bundle import Bundle, PolicyData
 from charter.core.policy.decide import GrantView, decide
+from charter.core.policy.paths import InputPath
 from charter.core.policy.result import PolicyFailure, PolicyOutcome, parse_outcome
 
 _UNDEFINED: Final = '"<undefined>"'  # how the library spells a rule without a value
@@ -203,10 +204,24 @@ class RegorusEngine:
         self._partial.clear()
         self._of_key.clear()
 
+    def relevant(self, action: str, subject_kind: str) -> frozenset[InputPath]:
+        """The input paths that matter for such a request; `*` steps are open."""
+        return self._relevant.of(action, subject_kind, self._speaking_for)
+
     @cached_property
-    def relevant(self) -> RelevantPaths:
-        """Which facts the bundle looks at."""
-        return RelevantPaths(self._assembly, self._speaking_for)
+    def _relevant(self) -> RelevantPaths:
+        return RelevantPaths(self._assembly)
+
+    def close(self) -> None:
+        """End the library's engines here and now, on the thread that made them.
+
+        Otherwise they end with the last reference to this object, and where that is part of a
+        cycle, on whatever thread collects it: the library protests then and leaks them.
+        """
+        self._of_key.clear()
+        self._partial.clear()
+        self._asking = None
+        del self._whole
 
     def speaking_about(self, action: str, subject_kind: str) -> tuple[Rule, ...]:
         """The rules that some request of this kind may hear; the rest can never speak to it."""
@@ -359,7 +374,9 @@ class EngineThread:
         """End the thread; the engine is dropped on it, as the library demands."""
 
         def drop() -> None:
-            self._engine = None
+            engine, self._engine = self._engine, None
+            if engine is not None:
+                engine.close()
 
         try:
             self._executor.submit(drop)

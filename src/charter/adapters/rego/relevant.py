@@ -18,20 +18,25 @@ from charter.core.policy.paths import EVERYTHING, InputPath
 
 
 class RelevantPaths:
-    """Answers for one bundle. `speaking` gives the rules that can speak for a key of the index."""
+    """Answers for one bundle."""
 
-    def __init__(self, assembly: Assembly, speaking: Callable[[Key], tuple[Rule, ...]]) -> None:
+    def __init__(self, assembly: Assembly) -> None:
         self._program = assembly.program
         self._files = {module.file: module for module in assembly.modules}
-        self._speaking = speaking
         self._read: dict[int, frozenset[InputPath]] = {}
         self._actions = json.loads(assembly.data_json)["settings"].get("actions")
 
-    def of(self, action: str, subject_kind: str) -> frozenset[InputPath]:
-        """The input paths that matter for such a request; `*` steps are open."""
+    def of(
+        self, action: str, subject_kind: str, speaking: Callable[[Key], tuple[Rule, ...]]
+    ) -> frozenset[InputPath]:
+        """The input paths that matter for such a request; `*` steps are open.
+
+        `speaking` gives the rules that can speak for a key of the index. (It is not kept: it holds
+        the engine that holds this.)
+        """
         found: set[InputPath] = set()
         for agent_workspace in ("absent", "true", "false"):
-            for rule in self._speaking(Key(action, subject_kind, agent_workspace)):
+            for rule in speaking(Key(action, subject_kind, agent_workspace)):
                 found |= self._reads(rule)
         return frozenset(found - {EVERYTHING}) | _demanded(self._actions, action, subject_kind)
 

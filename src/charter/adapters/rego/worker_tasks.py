@@ -123,7 +123,7 @@ def trace(state: State, document_json: str) -> Any:
 
 def reads(state: State, request: tuple[str, str]) -> Any:
     """The input paths that the loaded bundle looks at for an action and a kind of subject."""
-    return sorted(state.loaded().relevant.of(*request))
+    return sorted(state.loaded().relevant(*request))
 
 
 def speaking(state: State, requests: list[tuple[str, str]]) -> Any:
