@@ -14,6 +14,7 @@ from fastapi import Depends, Header, Query, Request
 
 from charter.api.problems import Problem
 from charter.core.kernel.errors import ForbiddenError, UnauthenticatedError
+from charter.services.addresses import peer_address
 from charter.services.identity import authenticate_bearer, authenticate_session
 from charter.services.runtime import Caller, Runtime
 
@@ -26,6 +27,11 @@ def runtime_of(request: Request) -> Runtime:
     """The runtime that the app was built with."""
     rt: Runtime = request.app.state.runtime
     return rt
+
+
+def address_of(request: Request) -> str | None:
+    """Where the request came from."""
+    return peer_address(None if request.client is None else request.client.host)
 
 
 def caller_of(request: Request) -> Caller:
@@ -41,14 +47,14 @@ def caller_of(request: Request) -> Caller:
                 "The Authorization header is not a bearer token.",
                 fix="Send: Authorization: Bearer TOKEN.",
             )
-        return authenticate_bearer(rt, credential)
+        return authenticate_bearer(rt, credential, address_of(request))
     cookie = request.cookies.get(SESSION_COOKIE)
     if cookie is None:
         raise UnauthenticatedError(
             "Nobody is signed in.",
             fix="Send a bearer token, or sign in with a one-time link: charter login.",
         )
-    caller = authenticate_session(rt, cookie)
+    caller = authenticate_session(rt, cookie, address_of(request))
     if request.method not in _SAFE_METHODS:
         sent = request.headers.get("x-csrf-token", "")
         if not hmac.compare_digest(sent.encode(), (caller.csrf_token or "").encode()):

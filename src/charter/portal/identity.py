@@ -21,6 +21,7 @@ from charter.portal.visit import (
     THEMES,
     PortalRoute,
     Signed,
+    address_of,
     check_same_site,
     form_of,
     shared,
@@ -56,7 +57,9 @@ def sign_in(request: Request, form: Annotated[Mapping[str, str], Depends(form_of
     """Use the link up and open a session."""
     rt: Runtime = request.state.portal_runtime
     try:
-        session = identity.exchange_link(rt, form.get("link", "")[:_LONGEST_LINK])
+        session = identity.exchange_link(
+            rt, form.get("link", "")[:_LONGEST_LINK], address_of(request)
+        )
     except CharterError as error:
         return _door(request, None, error)
     response = RedirectResponse("/", 303)

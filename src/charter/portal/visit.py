@@ -39,6 +39,7 @@ from charter.core.kernel.errors import (
 from charter.log import Log
 from charter.portal.render import render
 from charter.services import identity
+from charter.services.addresses import peer_address
 from charter.services.runtime import Caller, Runtime
 
 _log = Log("charter.portal")
@@ -194,12 +195,19 @@ def check_csrf(request: Request, caller: Caller, form: Mapping[str, str]) -> Non
         )
 
 
+def address_of(request: Request) -> str | None:
+    """Where the request came from."""
+    return peer_address(None if request.client is None else request.client.host)
+
+
 def visit_of(request: Request, form: Annotated[Mapping[str, str], Depends(form_of)]) -> Visit:
     """The visit; raises `UnauthenticatedError` without a session and refuses forged requests."""
     rt: Runtime = request.state.portal_runtime
     for value in request.path_params.values():
         printable(str(value))
-    caller = identity.authenticate_session(rt, request.cookies.get(SESSION_COOKIE, ""))
+    caller = identity.authenticate_session(
+        rt, request.cookies.get(SESSION_COOKIE, ""), address_of(request)
+    )
     visit = Visit(rt, caller, request, form)
     request.state.portal_visit = visit
     if request.method not in _SAFE:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 def subject_facts(tx: Tx, question: Question) -> dict[str, Any]:
     """The subject as policy sees it, with the roles and permissions that hold for the resource."""
     subject, chain = question.caller.subject, question.resource.chain
+    from_where = {} if question.caller.ip is None else {"ip": question.caller.ip}
     if isinstance(subject, Agent):
         return {
             "kind": "agent",
@@ -34,6 +35,7 @@ def subject_facts(tx: Tx, question: Question) -> dict[str, Any]:
             "sponsor": subject.sponsor.id if subject.sponsor.active else None,
             "sponsor_roles": sorted(roles_of(subject.sponsor.bindings, chain, tx.now)),
             "task": None if subject.task is None else subject.task.id,
+            **from_where,
         }
     return {
         "kind": "human",
@@ -44,6 +46,7 @@ def subject_facts(tx: Tx, question: Question) -> dict[str, Any]:
         "permissions": sorted(permissions_of(subject.bindings, chain, tx.now)),
         "via": question.caller.via,
         "mfa": subject.session.mfa if subject.session is not None else False,
+        **from_where,
     }
 
 
@@ -76,9 +79,19 @@ def decision_document(tx: Tx, question: Question) -> dict[str, Any]:
 
 
 def _credential_facts(question: Question) -> dict[str, Any]:
-    """What is known of the agent's task; people's sessions are judged before they get here."""
+    """What is known of the agent's task, or of how and when a person signed in."""
     subject = question.caller.subject
-    if not isinstance(subject, Agent) or subject.task is None:
+    if not isinstance(subject, Agent):
+        session = subject.session
+        if session is None:
+            return {}
+        return {
+            "session": {
+                "method": session.method,
+                "authenticated_at": rfc3339(session.authenticated_at),
+            }
+        }
+    if subject.task is None:
         return {}
     return {
         "task": {

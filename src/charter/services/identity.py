@@ -7,6 +7,8 @@ database does. So a revoked credential is dead at the next request, whatever its
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
@@ -15,9 +17,9 @@ import sqlalchemy as sa
 from charter.core.access.invariants import ResourceRef
 from charter.core.access.permissions import Permission
 from charter.core.access.roles import ORGANISATION, ScopeKind
-from charter.core.access.subjects import Agent, Human
+from charter.core.access.subjects import Agent, Human, SessionFacts
 from charter.core.agents.tasks import task_open
-from charter.core.audit.event import ActorRef, AuditEvent, Outcome
+from charter.core.audit.event import ActorRef, AuditEvent, Outcome, Scalar
 from charter.core.kernel.errors import InvalidInputError, UnauthenticatedError
 from charter.services import secrets
 from charter.services.access import carry_out, missing, note, simple
@@ -39,27 +41,46 @@ def _refused(what: str, fix: str) -> UnauthenticatedError:
 
 
 # --- sign-in ----------------------------------------------------------------------------------
-def exchange_link(rt: Runtime, text: str) -> dict[str, Any]:
-    """Use a one-time link up and open a session: `secret` (for the cookie), `csrf_token`."""
+def exchange_link(rt: Runtime, text: str, ip: str | None = None) -> dict[str, Any]:
+    """Use a one-time link up and open a session; see `open_session`."""
     with rt.database.unit_of_work() as tx:
-        person_id = _use_link(tx, text)
-        limits = rt.policy.active(tx).data.credentials
-        session_id = tx.new_id("session")
-        secret, secret_hash = secrets.make("ses", session_id, rt.randomness)
-        csrf_token = rt.randomness(24).hex()
-        expires_at = tx.now + timedelta(seconds=limits.human_session_seconds)
-        tx.insert(
-            t.sessions,
-            id=session_id,
-            person_id=person_id,
-            secret_hash=secret_hash,
-            csrf_token=csrf_token,
-            created_at=tx.now,
-            last_used_at=tx.now,
-            expires_at=expires_at,
-        )
-        _signed_in(tx, person_id, session_id, "session")
-        return {"secret": secret, "csrf_token": csrf_token, "expires_at": expires_at}
+        return open_session(rt, tx, _use_link(tx, text), method="link", mfa=False, ip=ip)
+
+
+def open_session(
+    rt: Runtime, tx: Tx, person_id: str, *, method: str, mfa: bool, ip: str | None
+) -> dict[str, Any]:
+    """A new session of somebody who has just proved who they are by `method`.
+
+    Answers `id`, `secret` (for the cookie), `csrf_token` and `expires_at`. `mfa` says whether a
+    second factor was shown.
+    """
+    limits = rt.policy.active(tx).data.credentials
+    session_id = tx.new_id("session")
+    secret, secret_hash = secrets.make("ses", session_id, rt.randomness)
+    csrf_token = rt.randomness(24).hex()
+    expires_at = tx.now + timedelta(seconds=limits.human_session_seconds)
+    tx.insert(
+        t.sessions,
+        id=session_id,
+        person_id=person_id,
+        secret_hash=secret_hash,
+        csrf_token=csrf_token,
+        method=method,
+        authenticated_at=tx.now,
+        mfa=mfa,
+        ip=ip,
+        created_at=tx.now,
+        last_used_at=tx.now,
+        expires_at=expires_at,
+    )
+    _signed_in(tx, person_id, session_id, "session", {"method": method, "mfa": mfa})
+    return {
+        "id": session_id,
+        "secret": secret,
+        "csrf_token": csrf_token,
+        "expires_at": expires_at,
+    }
 
 
 def exchange_link_for_token(rt: Runtime, text: str, name: str) -> dict[str, Any]:
@@ -97,7 +118,9 @@ def _use_link(tx: Tx, text: str) -> str:
     return person.id
 
 
-def _signed_in(tx: Tx, person_id: str, credential_id: str, via: str) -> None:
+def _signed_in(
+    tx: Tx, person_id: str, credential_id: str, via: str, facts: Mapping[str, Scalar] | None = None
+) -> None:
     tx.audit(
         AuditEvent(
             id=tx.new_id("event"),
@@ -107,7 +130,7 @@ def _signed_in(tx: Tx, person_id: str, credential_id: str, via: str) -> None:
             resource_kind="person",
             resource_id=person_id,
             outcome=Outcome.DONE,
-            facts={"via": via},
+            facts={"via": via, **(facts or {})},
         )
     )
 
@@ -124,7 +147,7 @@ def end_session(rt: Runtime, caller: Caller) -> None:
 _SIGN_IN_AGAIN: Final = "Sign in again; `charter login` or a new one-time link does it."
 
 
-def authenticate_session(rt: Runtime, cookie: str) -> Caller:
+def authenticate_session(rt: Runtime, cookie: str, ip: str | None = None) -> Caller:
     """The caller behind a session cookie; raises `UnauthenticatedError`."""
     bearer = secrets.parse(cookie)
     if bearer is None or bearer.kind != "ses":
@@ -142,14 +165,15 @@ def authenticate_session(rt: Runtime, cookie: str) -> Caller:
             raise _refused("This session has ended.", _SIGN_IN_AGAIN)
         human = _active_human(tx, row["person_id"])
         _touch(tx, t.sessions, row)
-        return Caller(human, "session", row["id"], row["csrf_token"])
+        facts = SessionFacts(row["id"], row["method"], row["authenticated_at"], row["mfa"], ip)
+        return Caller(replace(human, session=facts), "session", row["id"], row["csrf_token"], ip=ip)
 
 
-def authenticate_bearer(rt: Runtime, text: str) -> Caller:
+def authenticate_bearer(rt: Runtime, text: str, ip: str | None = None) -> Caller:
     """The caller behind a bearer token: a personal one or an agent's credential."""
     bearer = secrets.parse(text)
     if bearer is None:
-        return _authenticate_agent(rt, text)
+        return _authenticate_agent(rt, text, ip)
     if bearer.kind != "pat":
         raise _refused("This is not a token for the API.", _SIGN_IN_AGAIN)
     with rt.database.unit_of_work() as tx:
@@ -160,7 +184,7 @@ def authenticate_bearer(rt: Runtime, text: str) -> Caller:
             raise _refused("This token has expired or was revoked.", _SIGN_IN_AGAIN)
         human = _active_human(tx, row["person_id"])
         _touch(tx, t.api_tokens, row)
-        return Caller(human, "token", row["id"])
+        return Caller(human, "token", row["id"], ip=ip)
 
 
 def _active_human(tx: Tx, person_id: str) -> Human:
@@ -231,7 +255,7 @@ def _key(rt: Runtime) -> OKPKey:
     return OKPKey.import_key(rt.keys.credentials)
 
 
-def _authenticate_agent(rt: Runtime, text: str) -> Caller:
+def _authenticate_agent(rt: Runtime, text: str, ip: str | None) -> Caller:
     invalid = _refused(
         "This token is not valid here.",
         "An agent renews its credential before it expires; a person signs in with charter login.",
@@ -274,7 +298,7 @@ def _authenticate_agent(rt: Runtime, text: str) -> Caller:
                 "This agent has been ended, or its sponsor is deactivated.",
                 "An active person sponsors a new agent for the work: charter agent create.",
             )
-        return Caller(agent, "agent", row["id"])
+        return Caller(agent, "agent", row["id"], ip=ip)
 
 
 # --- personal tokens --------------------------------------------------------------------------

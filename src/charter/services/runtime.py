@@ -56,13 +56,15 @@ class Caller:
     """Who is asking, and with what: the subject as it stands now and the credential shown.
 
     `via` is `session`, `token`, `agent` or `local` (the operator's own shell on the machine).
-    `csrf_token` is what a form of this session must carry.
+    `csrf_token` is what a form of this session must carry. `ip` is where the request came from,
+    None when it did not come over a network.
     """
 
     subject: Human | Agent
     via: str
     credential_id: str
     csrf_token: str | None = None
+    ip: str | None = None
 
     @property
     def id(self) -> str:

@@ -116,6 +116,10 @@ sessions = sa.Table(
     _ref("person_id", "people"),
     sa.Column("secret_hash", BYTEA, nullable=False),
     _text("csrf_token"),
+    _text("method"),  # link, oidc, passkey: how the person proved who they are …
+    _at("authenticated_at"),  # … when they last did (a step-up renews it) …
+    sa.Column("mfa", sa.Boolean, nullable=False),  # … and whether with a second factor
+    _text("ip", null=True),
     _at("created_at"),
     _at("expires_at"),
     _at("last_used_at"),
