@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import signal
+import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator
@@ -292,6 +293,30 @@ def test_what_a_crash_left_half_made_is_cleaned_up(provider: LocalProvider) -> N
     if os.geteuid() == 0:
         assert not (home.folder / "disk.img.0123abcd.new").exists()
     provider.delete("ws_half", 2)
+
+
+def test_a_group_that_somebody_else_removes_meanwhile_is_no_error() -> None:
+    trees = cgroups.find()
+    if trees is None or os.geteuid() != 0:
+        pytest.skip("optional: only root has control groups here")
+    group = cgroups.ControlGroup(trees, f"removed-meanwhile-{os.getpid()}")
+    done = threading.Event()
+
+    def make_and_remove() -> None:
+        while not done.is_set():
+            group.create()
+            group.remove()
+
+    other = threading.Thread(target=make_and_remove)
+    other.start()
+    try:
+        for _ in range(2000):  # a twentieth of these opens a file whose group is gone on writing
+            group.kill()
+            group.pids()
+    finally:
+        done.set()
+        other.join()
+        group.remove()
 
 
 def test_a_delete_that_was_interrupted_is_repeated(provider: LocalProvider) -> None:

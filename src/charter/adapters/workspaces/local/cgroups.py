@@ -26,6 +26,8 @@ PARENT: Final = "charter"
 CONTROLLERS: Final = ("memory", "cpu", "pids", "cpuacct", "freezer")
 _PERIOD_USEC: Final = 100_000
 _MIB: Final = 1024 * 1024
+# What touching a group answers that somebody else removes: before, and while the file is open.
+_REMOVED: Final = frozenset({errno.ENOENT, errno.ENODEV})
 _FREEZE_SECONDS: Final = (
     0.25  # a task in the kernel may take a while to freeze; the kill works anyway
 )
@@ -153,10 +155,8 @@ class ControlGroup:
             if folder is not None:
                 try:
                     return [int(line) for line in (folder / "cgroup.procs").read_text().split()]
-                except FileNotFoundError:
-                    continue
                 except OSError as error:
-                    if error.errno != errno.ENODEV:  # removed while it was read
+                    if error.errno not in _REMOVED:
                         raise
         return []
 
@@ -201,8 +201,11 @@ class ControlGroup:
     def kill(self) -> None:
         """SIGKILL to everything in the group: by one write, or (version 1) while it is frozen."""
         if self.unified is not None and (self.unified / "cgroup.kill").exists():
-            with contextlib.suppress(FileNotFoundError):
+            try:
                 _write(self.unified / "cgroup.kill", 1)
+            except OSError as error:  # somebody else killed and removed it meanwhile
+                if error.errno not in _REMOVED:
+                    raise
             return
         for pid in self.pids():
             with contextlib.suppress(ProcessLookupError):

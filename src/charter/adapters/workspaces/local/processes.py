@@ -140,9 +140,10 @@ def family(root: int) -> list[int]:
 def children(pid: int) -> list[int]:
     """The direct children of `pid`; the kernel lists them by the thread that they belong to."""
     found: list[int] = []
-    for path in (PROC / str(pid) / "task").glob("*/children"):
-        with contextlib.suppress(OSError):
-            found += [int(word) for word in path.read_text().split()]
+    with contextlib.suppress(OSError):  # it ended while its threads were listed
+        for thread in (PROC / str(pid) / "task").iterdir():
+            with contextlib.suppress(OSError):
+                found += [int(word) for word in (thread / "children").read_text().split()]
     return found
 
 
