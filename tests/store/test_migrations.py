@@ -63,6 +63,8 @@ def engine(database_url: str) -> Iterator[sa.Engine]:
 
 def value_of(column: sa.Column[Any], rows: dict[str, dict[str, Any]]) -> Any:
     for key in column.foreign_keys:
+        if key.column.table is column.table:
+            continue  # the row points at itself
         return rows[key.column.table.name][key.column.name]
     for kind, value in VALUES:
         if isinstance(column.type, kind):

@@ -9,6 +9,7 @@ bytes survive. The migrations are the truth about the live schema; a test holds 
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import ARRAY, BYTEA, JSONB
@@ -45,6 +46,17 @@ def _int(name: str, default: int | None = None) -> sa.Column[int]:
     return sa.Column(name, sa.BigInteger, nullable=False, server_default=server_default)
 
 
+def _of_a_directory() -> tuple[sa.Column[Any], ...]:
+    """What is kept of somebody, or a team, that an identity provider provisions by SCIM."""
+    return (
+        _text("directory", null=True),  # whose; null for what is kept here
+        _text("external_id", null=True),
+        sa.Column("scim", JSONB, nullable=True),  # the attributes as they were sent
+        _at("updated_at", null=True),
+        _at("removed_at", null=True),  # deleted there: unknown to SCIM, kept as evidence
+    )
+
+
 # --- people, teams, roles ---------------------------------------------------------------------
 people = sa.Table(
     "people",
@@ -56,6 +68,11 @@ people = sa.Table(
     sa.Column("time_zone", sa.Text, nullable=False, server_default="UTC"),
     _at("created_at"),
     _at("deactivated_at", null=True),
+    sa.Column("source", sa.Text, nullable=False, server_default="local"),  # local, scim, oidc
+    _ref("manager_id", "people", null=True),
+    *_of_a_directory(),
+    sa.Index(None, "manager_id"),
+    sa.Index(None, "directory", "external_id"),
 )
 teams = sa.Table(
     "teams",
@@ -63,6 +80,8 @@ teams = sa.Table(
     _id(),
     sa.Column("name", sa.Text, nullable=False, unique=True),
     _at("created_at"),
+    *_of_a_directory(),
+    sa.Index(None, "directory", "external_id"),
 )
 team_members = sa.Table(
     "team_members",
@@ -138,6 +157,19 @@ api_tokens = sa.Table(
     _at("last_used_at", null=True),
     _at("revoked_at", null=True),
     sa.Index(None, "person_id"),
+)
+scim_tokens = sa.Table(
+    "scim_tokens",
+    metadata,
+    _id(),
+    sa.Column("name", sa.Text, nullable=False, unique=True),
+    _text("directory"),
+    sa.Column("secret_hash", BYTEA, nullable=False),
+    _text("created_by"),
+    _at("created_at"),
+    _at("expires_at"),
+    _at("last_used_at", null=True),
+    _at("revoked_at", null=True),
 )
 
 # --- agents -----------------------------------------------------------------------------------
