@@ -89,6 +89,7 @@ team_members = sa.Table(
     sa.Column("team_id", sa.Text, sa.ForeignKey("teams.id"), primary_key=True),
     sa.Column("person_id", sa.Text, sa.ForeignKey("people.id"), primary_key=True),
     _at("since"),
+    _text("source", null=True),  # oidc:<provider> for what its groups give; null: by hand
     sa.Index(None, "person_id"),
 )
 projects = sa.Table(
@@ -113,7 +114,39 @@ role_bindings = sa.Table(
     _at("created_at"),
     _at("expires_at", null=True),
     _at("revoked_at", null=True),
+    _text("source", null=True),  # as in team_members
     sa.Index(None, "person_id"),
+)
+
+# --- single sign-on ---------------------------------------------------------------------------
+external_identities = sa.Table(
+    "external_identities",
+    metadata,
+    _id(),
+    _ref("person_id", "people"),
+    _text("provider"),
+    _text("issuer"),
+    _text("subject"),
+    _at("created_at"),
+    _at("last_used_at"),
+    sa.UniqueConstraint("issuer", "subject"),
+    sa.Index(None, "person_id"),
+)
+used_attempts = sa.Table(  # attempts to sign in are used once; a row lives as long as its attempt
+    "used_attempts",
+    metadata,
+    sa.Column("id", sa.Text, primary_key=True),
+    _at("expires_at"),
+)
+provider_logouts = sa.Table(  # a logout token counts once, and also for sign-ins it overtook
+    "provider_logouts",
+    metadata,
+    sa.Column("issuer", sa.Text, primary_key=True),
+    sa.Column("jti", sa.Text, primary_key=True),
+    _text("subject", null=True),
+    _text("sid", null=True),
+    _at("issued_at"),
+    _at("expires_at"),
 )
 
 # --- credentials ------------------------------------------------------------------------------
@@ -127,7 +160,20 @@ sign_in_links = sa.Table(
     _at("created_at"),
     _at("expires_at"),
     _at("used_at", null=True),
+    _text("challenge", null=True),  # S256 of what a command line must show beside the link
+    _ref("session_id", "sessions", null=True),  # the session in which it was made
 )
+
+
+def _from_provider() -> tuple[sa.Column[Any], ...]:
+    """How a provider names what was opened by signing in with it; null for other ways."""
+    return (
+        _ref("identity_id", "external_identities", null=True),
+        _text("provider_subject", null=True),
+        _text("provider_sid", null=True),
+    )
+
+
 sessions = sa.Table(
     "sessions",
     metadata,
@@ -143,7 +189,9 @@ sessions = sa.Table(
     _at("expires_at"),
     _at("last_used_at"),
     _at("revoked_at", null=True),
+    *_from_provider(),
     sa.Index(None, "person_id"),
+    sa.Index(None, "identity_id"),
 )
 api_tokens = sa.Table(
     "api_tokens",
@@ -156,7 +204,9 @@ api_tokens = sa.Table(
     _at("expires_at"),
     _at("last_used_at", null=True),
     _at("revoked_at", null=True),
+    *_from_provider(),
     sa.Index(None, "person_id"),
+    sa.Index(None, "identity_id"),
 )
 scim_tokens = sa.Table(
     "scim_tokens",

@@ -27,6 +27,7 @@ PREFIXES: Final = {
     "approval": "apr",
     "grant": "grt",
     "event": "evt",
+    "identity": "idn",
     "session": "ses",
     "token": "tok",
     "link": "lnk",
