@@ -48,8 +48,9 @@ def _options(settings: Settings) -> dict[str, Any]:
         "date_header": True,
         "timeout_graceful_shutdown": 5,
         "access_log": False,  # what was asked and answered stands in decisions and trail
-        # Forwarded addresses count only where an operator said that a proxy stands in front.
-        "proxy_headers": settings.public_url is not None,
+        # Whose word about a client's address counts is decided in one place (services.addresses),
+        # which needs the connection's own peer: nothing before it may put another in its place.
+        "proxy_headers": False,
     }
 
 

@@ -9,8 +9,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from charter.core.access.addresses import parse_networks
 
 
 class Settings(BaseSettings):
@@ -34,6 +36,17 @@ class Settings(BaseSettings):
         default=None,
         description="Address under which people reach the portal, if it is not host and port "
         "(behind a proxy). Links and cookies follow it.",
+    )
+    trusted_proxies: str = Field(
+        default="",
+        description="Proxies in front of Charter whose word about a client's address counts: "
+        "addresses and networks in CIDR notation, separated by commas. Name the proxies only: "
+        "whoever is inside these networks may claim any address.",
+    )
+    forwarded_header: Literal["X-Forwarded-For", "Forwarded"] = Field(
+        default="X-Forwarded-For",
+        description="The header in which those proxies name the client: `X-Forwarded-For` or "
+        "`Forwarded` (RFC 7239). The other one is ignored.",
     )
     policy_dir: Path | None = Field(
         default=None,
@@ -132,6 +145,12 @@ class Settings(BaseSettings):
     tls_port: int = Field(
         default=8443, ge=0, le=65535, description="Port of the encrypted listener."
     )
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _networks(cls, value: str) -> str:
+        parse_networks(value)
+        return value
 
     @property
     def url(self) -> str:

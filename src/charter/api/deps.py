@@ -14,7 +14,7 @@ from fastapi import Depends, Header, Query, Request
 
 from charter.api.problems import Problem
 from charter.core.kernel.errors import ForbiddenError, UnauthenticatedError
-from charter.services.addresses import peer_address
+from charter.services import addresses
 from charter.services.identity import authenticate_bearer, authenticate_session
 from charter.services.runtime import Caller, Runtime
 
@@ -31,7 +31,8 @@ def runtime_of(request: Request) -> Runtime:
 
 def address_of(request: Request) -> str | None:
     """Where the request came from."""
-    return peer_address(None if request.client is None else request.client.host)
+    peer = None if request.client is None else request.client.host
+    return addresses.address_of(runtime_of(request).settings, peer, request.headers.getlist)
 
 
 def caller_of(request: Request) -> Caller:

@@ -38,8 +38,7 @@ from charter.core.kernel.errors import (
 )
 from charter.log import Log
 from charter.portal.render import render
-from charter.services import identity
-from charter.services.addresses import peer_address
+from charter.services import addresses, identity
 from charter.services.runtime import Caller, Runtime
 
 _log = Log("charter.portal")
@@ -197,7 +196,9 @@ def check_csrf(request: Request, caller: Caller, form: Mapping[str, str]) -> Non
 
 def address_of(request: Request) -> str | None:
     """Where the request came from."""
-    return peer_address(None if request.client is None else request.client.host)
+    rt: Runtime = request.state.portal_runtime
+    peer = None if request.client is None else request.client.host
+    return addresses.address_of(rt.settings, peer, request.headers.getlist)
 
 
 def visit_of(request: Request, form: Annotated[Mapping[str, str], Depends(form_of)]) -> Visit:
