@@ -18,6 +18,7 @@ from datetime import datetime
 from typing import Protocol
 
 from charter.core.access.roles import RoleConflict, RoleName
+from charter.core.approvals.rules import ApprovalSettings, read_approvals
 from charter.core.kernel.canonical import parse_rfc3339
 from charter.core.kernel.decision import Mode
 from charter.core.kernel.errors import InvalidInputError
@@ -81,30 +82,6 @@ class CredentialLimits:
     human_session_idle_seconds: int
     one_time_link_seconds: int
     api_token_max_seconds: int
-
-
-@dataclass(frozen=True, slots=True)
-class ApprovalRule:
-    """Who says yes to one rule, how many of them, with what in hand, and for how long."""
-
-    approvers: tuple[str, ...]
-    approvals_needed: int
-    requires: tuple[str, ...]
-    grant_seconds: int | None
-
-
-@dataclass(frozen=True, slots=True)
-class ApprovalSettings:
-    """`fallback` serves rules that have no entry of their own in `rules`."""
-
-    deadline_seconds: int
-    reminder_seconds: int
-    fallback: ApprovalRule
-    rules: Mapping[str, ApprovalRule]
-
-    def of(self, rule_id: str) -> ApprovalRule:
-        """The approval rule for the policy rule `rule_id`."""
-        return self.rules.get(rule_id, self.fallback)
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,7 +165,6 @@ class PolicyData:
 
 def _read(root: Reader) -> PolicyData:
     sizes = root.child("sizes")
-    approvals = root.child("approvals")
     data = PolicyData(
         sizes={name: _size(name, part) for name, part in sizes.child("sizes").children()},
         size_kinds={
@@ -206,12 +182,7 @@ def _read(root: Reader) -> PolicyData:
         tasks=_tasks(root.child("tasks")),
         credentials=_credentials(root.child("credentials")),
         reviews=read_cadence(root),
-        approvals=ApprovalSettings(
-            deadline_seconds=approvals.whole("deadline_seconds", minimum=60),
-            reminder_seconds=approvals.whole("reminder_seconds", minimum=60),
-            fallback=_approval(approvals.child("fallback")),
-            rules={name: _approval(part) for name, part in approvals.child("rules").children()},
-        ),
+        approvals=read_approvals(root.child("approvals")),
         enforcement=read_enforcement(root.child("enforcement")),
         exemptions=tuple(_exemption(part) for part in root.child("exemptions").items("exemptions")),
         required_capabilities={
@@ -333,15 +304,6 @@ def _credentials(part: Reader) -> CredentialLimits:
         human_session_idle_seconds=part.whole("human_session_idle_seconds", minimum=1),
         one_time_link_seconds=part.whole("one_time_link_seconds", minimum=1),
         api_token_max_seconds=part.whole("api_token_max_seconds", minimum=1),
-    )
-
-
-def _approval(part: Reader) -> ApprovalRule:
-    return ApprovalRule(
-        approvers=part.texts("approvers", least=1),
-        approvals_needed=part.whole("approvals_needed", minimum=1),
-        requires=part.texts("requires"),
-        grant_seconds=part.whole_or_none("grant_seconds", minimum=1),
     )
 
 
