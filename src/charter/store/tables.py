@@ -204,9 +204,30 @@ api_tokens = sa.Table(
     _at("expires_at"),
     _at("last_used_at", null=True),
     _at("revoked_at", null=True),
+    _text("ip", null=True),
     *_from_provider(),
     sa.Index(None, "person_id"),
     sa.Index(None, "identity_id"),
+)
+failed_attempts = sa.Table(  # what `services.attempts` counts, by what it counts
+    "failed_attempts",
+    metadata,
+    sa.Column("key", sa.Text, primary_key=True),
+    _int("failures"),
+    _at("since"),
+    _at("locked_until", null=True),
+    _at("forget_at"),
+    sa.Index(None, "forget_at"),
+)
+network_openings = sa.Table(  # allowlists set aside on the server's own machine
+    "network_openings",
+    metadata,
+    _id(),
+    _at("opened_at"),
+    _at("until"),
+    _text("reason"),
+    _at("closed_at", null=True),
+    sa.Index(None, "until"),
 )
 scim_tokens = sa.Table(
     "scim_tokens",

@@ -40,6 +40,7 @@ PREFIXES: Final = {
     "impact": "imp",
     "review": "rev",
     "enforcement-point": "pep",
+    "opening": "opn",
 }
 
 _SHAPE: Final = re.compile(r"^([a-z]{2,4})_[0-9abcdefghjkmnpqrstvwxyz]{26}$")
