@@ -532,6 +532,9 @@ class WorkspaceOut(BaseModel):
     last_activity_signal: str | None
     warned_for: datetime | None
     extended_until: datetime | None
+    approved_until: datetime | None = Field(
+        default=None, description="When the approval ends by which it runs; it stops then."
+    )
     generation: int
 
 

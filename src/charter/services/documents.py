@@ -8,9 +8,14 @@ given" from "an empty list".
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from charter.core.access.delegation import effective_permissions, effective_tier
+from charter.core.access.delegation import (
+    effective_permissions,
+    effective_tier,
+    task_repositories,
+)
 from charter.core.access.roles import permissions_of, roles_of
 from charter.core.access.subjects import Agent
 from charter.core.kernel.canonical import rfc3339
@@ -31,7 +36,7 @@ def subject_facts(tx: Tx, question: Question) -> dict[str, Any]:
             "roles": ["agent"],
             "teams": [] if subject.team_id is None else [subject.team_id],
             "permissions": sorted(effective_permissions(subject, chain, tx.now)),
-            "tier": effective_tier(subject).value,
+            "tier": effective_tier(subject, tx.now).value,
             "sponsor": subject.sponsor.id if subject.sponsor.active else None,
             "sponsor_roles": sorted(roles_of(subject.sponsor.bindings, chain, tx.now)),
             "task": None if subject.task is None else subject.task.id,
@@ -69,7 +74,7 @@ def decision_document(tx: Tx, question: Question) -> dict[str, Any]:
         "resource": resource,
         "context": {
             "now": rfc3339(tx.now),
-            **_credential_facts(question),
+            **_credential_facts(question, tx.now),
             **question.context,
         },
     }
@@ -78,7 +83,7 @@ def decision_document(tx: Tx, question: Question) -> dict[str, Any]:
     return document
 
 
-def _credential_facts(question: Question) -> dict[str, Any]:
+def _credential_facts(question: Question, now: datetime) -> dict[str, Any]:
     """What is known of the agent's task, or of how and when a person signed in."""
     subject = question.caller.subject
     if not isinstance(subject, Agent):
@@ -98,7 +103,7 @@ def _credential_facts(question: Question) -> dict[str, Any]:
             "id": subject.task.id,
             "state": subject.task.state.value,
             "deadline": rfc3339(subject.task.deadline),
-            "repositories": sorted(subject.task.repositories),
+            "repositories": sorted(task_repositories(subject, now)),
         }
     }
 

@@ -22,7 +22,11 @@ from typing import Any, Final, NamedTuple
 import sqlalchemy as sa
 
 from charter import __version__
-from charter.core.access.delegation import effective_permissions, effective_tier
+from charter.core.access.delegation import (
+    effective_permissions,
+    effective_tier,
+    task_repositories,
+)
 from charter.core.access.resource import ResourceRef
 from charter.core.access.roles import permissions_of, roles_of
 from charter.core.access.snapshot import resource_json, subject_json
@@ -192,7 +196,7 @@ def _subject_facts(
                 "id": known.task.id,
                 "state": known.task.state.value,
                 "deadline": rfc3339(known.task.deadline),
-                "repositories": sorted(known.task.repositories),
+                "repositories": sorted(task_repositories(known, tx.now)),
             }
         return {
             "kind": "agent",
@@ -200,7 +204,7 @@ def _subject_facts(
             "roles": ["agent"],
             "teams": [] if known.team_id is None else [known.team_id],
             "permissions": sorted(effective_permissions(known, ref.chain, tx.now)),
-            "tier": effective_tier(known).value,
+            "tier": effective_tier(known, tx.now).value,
             "sponsor": known.sponsor.id if known.sponsor.active else None,
             "sponsor_roles": sorted(roles_of(known.sponsor.bindings, ref.chain, tx.now)),
             "task": None if known.task is None else known.task.id,

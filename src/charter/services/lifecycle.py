@@ -7,13 +7,17 @@ what is, so running it twice, late, or on two replicas comes to the same.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Final
 
 import sqlalchemy as sa
 
 from charter.adapters.workspaces.port import Observation, SandboxState
+from charter.core.agents.elevation import tier_until
 from charter.core.agents.tasks import TaskState
+from charter.core.agents.tiers import Tier
+from charter.core.approvals.grants import Grant, run_ends_at
 from charter.core.audit.event import ActorRef, AuditEvent, Outcome
 from charter.core.kernel.canonical import rfc3339
 from charter.core.lifecycle.states import Desired, WorkspaceState
@@ -24,6 +28,7 @@ from charter.core.lifecycle.transition import (
     next_transition,
 )
 from charter.services.runtime import Runtime
+from charter.services.subjects import elevations_of
 from charter.store import tables as t
 from charter.store.unit_of_work import Row, Tx
 
@@ -56,7 +61,70 @@ def facts_of_workspace(rt: Runtime, tx: Tx, row: Row) -> LifecycleFacts:
         task_deadline=None if task is None else task["deadline"],
         # What a killed agent leaves behind is evidence: it is stopped, never cleaned up.
         legal_hold=task is not None and task["agent_state"] == "killed",
+        approved_until=approved_until(tx, row),
     )
+
+
+def approved_until(tx: Tx, row: Row) -> datetime | None:
+    """When the approvals end by which this workspace runs; None when it runs by none that ends."""
+    ends = [] if row["approved_digest"] is None else [run_ends_at(_grants_behind(tx, row))]
+    if row["tier"] not in (None, Tier.READ_ONLY):  # the narrowest is wider than no agent
+        ends.append(_elevated_until(tx, row))
+    return min((end for end in ends if end is not None), default=None)
+
+
+def _elevated_until(tx: Tx, row: Row) -> datetime | None:
+    """When an agent's workspace becomes wider than the agent; None for one of its own tier."""
+    agent = tx.one(sa.select(t.agents.c.tier).where(t.agents.c.id == row["agent_id"]))
+    if agent is None or Tier(row["tier"]).rank <= Tier(agent["tier"]).rank:
+        return None
+    # What nothing gives any more has been too wide for as long as it runs.
+    given = tier_until(elevations_of(tx, row["agent_id"]), Tier(row["tier"]))
+    return given or row["started_at"]
+
+
+def _grants_behind(tx: Tx, row: Row) -> Iterator[Grant]:
+    """What was granted to the owner for exactly this workspace, with the rules that have an end.
+
+    Rules whose yes was good for the one request alone are left out, and where one of them makes a
+    grant used up at once, each other rule ends after its own span.
+    """
+    c, a = t.grants.c, t.approvals.c
+    for found in tx.all(
+        sa.select(t.grants, a.requirements)
+        .join(t.approvals, a.id == c.approval_id)
+        .where(c.subject_id == row["owner_id"], c.resource_digest == row["approved_digest"])
+        .order_by(c.id)
+    ):
+        spans = {r["rule"]: r["grant_seconds"] for r in found["requirements"]}
+        lasting = {rule: seconds for rule, seconds in spans.items() if seconds is not None}
+        used_up = len(lasting) < len(spans)
+        for rule, seconds in lasting.items():
+            own_end = found["created_at"] + timedelta(seconds=seconds)
+            yield Grant(
+                id=found["id"],
+                request_id=found["approval_id"],
+                subject_id=found["subject_id"],
+                action=found["action"],
+                resource_digest=found["resource_digest"],
+                rules=frozenset({rule}),
+                granted_at=found["created_at"],
+                expires_at=own_end if used_up else found["expires_at"],
+                revoked_at=None if used_up else found["revoked_at"],
+            )
+
+
+def recheck_granted(tx: Tx, subject_id: str) -> None:
+    """Look anew at what somebody runs by approvals: one of them has ended before its time."""
+    c = t.workspaces.c
+    tx.update(
+        t.workspaces,
+        c.owner_id == subject_id,
+        c.deleted_at.is_(None),
+        sa.or_(c.approved_digest.is_not(None), c.agent_id.is_not(None)),
+        next_check_at=tx.now,
+    )
+    tx.wake = True
 
 
 def note_activity(tx: Tx, row: Row, seen: Observation) -> datetime | None:

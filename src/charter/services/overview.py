@@ -7,7 +7,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from charter.core.access.delegation import effective_permissions
+from charter.core.access.delegation import effective_permissions, effective_tier
 from charter.core.access.invariants import ResourceRef
 from charter.core.access.permissions import Permission
 from charter.core.access.reach import reach_set
@@ -37,7 +37,7 @@ def me(rt: Runtime, caller: Caller) -> dict[str, Any]:
                 "teams": _teams(tx, [agent["team_id"]]),
                 "roles": [{"role": "agent", "scope_kind": "task", "scope_id": agent["task_id"]}],
                 "sponsor_id": subject.sponsor.id,
-                "tier": subject.tier.value,
+                "tier": effective_tier(subject, tx.now).value,
                 "task_id": agent["task_id"],
             }
         return {

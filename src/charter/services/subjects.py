@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
+from charter.core.access.permissions import Permission
 from charter.core.access.roles import Binding, RoleName, Scope, ScopeKind
 from charter.core.access.subjects import Agent, Human
+from charter.core.agents.elevation import Elevation
 from charter.core.agents.tasks import TaskScope, TaskState
 from charter.core.agents.tiers import Tier
 from charter.core.kernel.errors import NotFoundError, UnauthenticatedError
@@ -82,6 +84,26 @@ def load_agent(tx: Tx, agent_id: str, credential_id: str | None = None) -> Agent
         team_id=row["team_id"],
         credential_id=credential_id or "none",
         active=row["state"] == "active",
+        elevations=elevations_of(tx, row["id"]),
+    )
+
+
+def elevations_of(tx: Tx, agent_id: str) -> tuple[Elevation, ...]:
+    """All that was ever given to the agent beyond its own tier and task."""
+    c = t.elevations.c
+    rows = tx.all(sa.select(t.elevations).where(c.agent_id == agent_id).order_by(c.id))
+    return tuple(
+        Elevation(
+            id=row["id"],
+            task_id=row["task_id"],
+            tier=None if row["tier"] is None else Tier(row["tier"]),
+            permissions=frozenset(map(Permission, row["permissions"])),
+            repositories=frozenset(row["repositories"]),
+            granted_at=row["created_at"],
+            expires_at=row["expires_at"],
+            revoked_at=row["revoked_at"],
+        )
+        for row in rows
     )
 
 

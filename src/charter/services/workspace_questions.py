@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
+from charter.core.access.delegation import effective_tier
 from charter.core.access.invariants import ResourceRef, invariants
 from charter.core.access.permissions import Permission
 from charter.core.access.subjects import Agent
@@ -87,7 +88,7 @@ def resolve_plan(rt: Runtime, tx: Tx, caller: Caller, request: WorkspaceRequest)
         amount=_amount(data, request),
         team=team,
         project=project,
-        tier=None if agent is None else agent.tier.value,
+        tier=None if agent is None else effective_tier(agent, tx.now).value,
         ref=ResourceRef(
             kind="workspace",
             owner_id=caller.id,
@@ -279,6 +280,13 @@ def question_about(
             spec=spec,
         ),
     )
+
+
+def approved_digest(question: Question, answer: Answer) -> str | None:
+    """What ties a run to the grants that it stands on; None when nobody had to approve it."""
+    digest = answer.resource_digest
+    granted = any(grant.resource_digest == digest for grant in question.grants)
+    return digest if granted else None
 
 
 def summary(request: WorkspaceRequest, answer: Answer) -> str:

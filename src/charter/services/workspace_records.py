@@ -14,6 +14,7 @@ from charter.core.kernel.errors import ConflictError
 from charter.core.lifecycle.states import Desired, WorkspaceState
 from charter.services import lookup
 from charter.services.access import missing
+from charter.services.lifecycle import approved_until
 from charter.services.runtime import Caller
 from charter.store import tables as t
 from charter.store.unit_of_work import Row, Tx
@@ -119,6 +120,7 @@ def view(tx: Tx, row: Row) -> dict[str, Any]:
         "owner": lookup.subject_name(tx, row["owner_id"]),
         "template": "" if template is None else f"{template['name']}@{template['version']}",
         "state": state_word(row),
+        "approved_until": approved_until(tx, row),
     }
 
 

@@ -12,11 +12,12 @@ from typing import Any, Final, TypeVar
 
 from charter.core.access.permissions import Permission
 from charter.core.kernel.canonical import digest
-from charter.core.kernel.errors import ConflictError
+from charter.core.kernel.errors import ConflictError, ForbiddenError
 from charter.core.lifecycle.states import Desired, WorkspaceState
 from charter.services import workspace_records as records
 from charter.services.access import carry_out, note
 from charter.services.decisions import Answer
+from charter.services.lifecycle import approved_until
 from charter.services.runtime import Caller, Runtime
 from charter.services.workspace_questions import question_about
 from charter.store import tables as t
@@ -48,6 +49,14 @@ def _decided(
                 f"The workspace is {records.state_word(row)}: {row['state_reason']}",
                 fix=f"Start it: charter workspace start {row['name']}.",
                 code="not-running",
+            )
+        ended = approved_until(tx, row)
+        if ended is not None and tx.now >= ended:
+            raise ForbiddenError(
+                f"The approval that {row['name']} runs by ended at {ended:%Y-%m-%d %H:%M} UTC.",
+                fix="It is being stopped; ask for the approval again by starting it: "
+                f"charter workspace start {row['name']} --justification …",
+                code="approval-ended",
             )
         if is_use:
             tx.update(

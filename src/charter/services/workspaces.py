@@ -29,6 +29,7 @@ from charter.services.runtime import Caller, Runtime
 from charter.services.subjects import hold_agent
 from charter.services.workspace_questions import (
     WorkspaceRequest,
+    approved_digest,
     create_question,
     question_about,
     resolve_plan,
@@ -131,6 +132,7 @@ def create_in(
         observed=WorkspaceState.PENDING.value,
         generation=1,
         state_reason="Waiting for the sandbox.",
+        approved_digest=approved_digest(question, answer),
         created_at=tx.now,
         last_activity_at=tx.now,
         last_activity_signal="created",
@@ -258,19 +260,16 @@ def start_in(
     running = row["desired"] == Desired.RUNNING and row["observed"] != WorkspaceState.FAILED
     lines = quotas.lines(tx, quotas.reserved_scopes(tx, row["id"]), lock=True)
     amount = Amount() if running else quotas.missing_amount(tx, row)
-    answer = ask(
+    question = question_about(
         rt,
         tx,
-        question_about(
-            rt,
-            tx,
-            caller,
-            row,
-            Permission.WORKSPACE_START,
-            justification=justification,
-            quota=(lines, amount),
-        ),
+        caller,
+        row,
+        Permission.WORKSPACE_START,
+        justification=justification,
+        quota=(lines, amount),
     )
+    answer = ask(rt, tx, question)
     if not answer.decision.allowed:
         return answer, None
     if not running:
@@ -283,6 +282,7 @@ def start_in(
             last_activity_signal="started",
             extended_until=None,
             extensions=0,
+            approved_digest=approved_digest(question, answer),
         )
         note(tx, caller, "workspace.started", "workspace", row["id"], decision_id=answer.id)
     return answer, str(row["id"])

@@ -115,6 +115,7 @@ role_bindings = sa.Table(
     _at("expires_at", null=True),
     _at("revoked_at", null=True),
     _text("source", null=True),  # as in team_members
+    _text("break_glass_id", null=True),  # the emergency that gave it, and with which it ends
     sa.Index(None, "person_id"),
 )
 
@@ -338,6 +339,7 @@ workspaces = sa.Table(
     _at("warned_for", null=True),
     _at("extended_until", null=True),
     _int("extensions", 0),
+    _text("approved_digest", null=True),  # what the grants cover that its run stands on
     _at("next_check_at", null=True),
     _at("deleted_at", null=True),
     sa.Index(
@@ -362,9 +364,12 @@ quotas = sa.Table(
     sa.Column("scope", sa.Text, primary_key=True),
     *(_int(f"{name}_limit") for name in _DIMENSIONS),
     *(_int(f"{name}_used", 0) for name in _DIMENSIONS),
+    # The most that overrides have given above the limit and that may still be in use of it.
+    *(_int(f"{name}_raised", 0) for name in _DIMENSIONS),
     *(
         sa.CheckConstraint(
-            f"{name}_used >= 0 AND {name}_used <= {name}_limit", name=f"{name}_within_limit"
+            f"{name}_used >= 0 AND {name}_used <= {name}_limit + {name}_raised",
+            name=f"{name}_within_limit",
         )
         for name in _DIMENSIONS
     ),
@@ -472,6 +477,89 @@ grants = sa.Table(
     _at("expires_at"),
     _at("revoked_at", null=True),
     sa.Index(None, "subject_id"),
+)
+
+# --- temporary elevation ----------------------------------------------------------------------
+quota_overrides = sa.Table(
+    "quota_overrides",
+    metadata,
+    _id(),
+    sa.Column("scope", sa.Text, sa.ForeignKey("quotas.scope"), nullable=False),
+    _text("dimension"),
+    _int("amount"),
+    _ref("team_id", "teams"),
+    _ref("requested_by", "people"),
+    sa.Column("approval_id", sa.Text, sa.ForeignKey("approvals.id"), nullable=True, unique=True),
+    _at("created_at"),
+    _at("expires_at"),
+    _at("revoked_at", null=True),
+    _at("told_at", null=True),  # when the requester was told that it ended
+    sa.Index(None, "scope"),
+)
+elevations = sa.Table(
+    "elevations",
+    metadata,
+    _id(),
+    _ref("agent_id", "agents"),
+    _ref("task_id", "tasks"),
+    _text("tier", null=True),
+    sa.Column("permissions", ARRAY(sa.Text), nullable=False),
+    sa.Column("repositories", ARRAY(sa.Text), nullable=False),
+    _text("requested_by"),  # the agent itself or its sponsor
+    sa.Column("approval_id", sa.Text, sa.ForeignKey("approvals.id"), nullable=True, unique=True),
+    _at("created_at"),
+    _at("expires_at"),
+    _at("revoked_at", null=True),
+    sa.Index(None, "agent_id"),
+)
+break_glass = sa.Table(
+    "break_glass",
+    metadata,
+    _id(),
+    _ref("person_id", "people"),
+    _text("role"),
+    _text("reason"),
+    _at("started_at"),
+    _at("expires_at"),
+    _at("ended_at", null=True),
+    _text("ended_by", null=True),
+    _at("review_due_at"),
+    _at("reviewed_at", null=True),
+    _ref("reviewer_id", "people", null=True),
+    _text("outcome", null=True),  # justified, excessive, misused
+    _text("findings", null=True),
+    _at("told_at", null=True),  # when reviewers were told that the review is overdue
+    sa.Index(
+        "uq_break_glass_at_work",
+        "person_id",
+        unique=True,
+        postgresql_where=sa.text("ended_at IS NULL"),
+    ),
+    sa.Index(None, "person_id", "started_at"),
+)
+production_accesses = sa.Table(
+    "production_accesses",
+    metadata,
+    _id(),
+    _ref("person_id", "people"),
+    _ref("team_id", "teams"),
+    _ref("project_id", "projects"),
+    _text("environment"),
+    _int("seconds"),
+    _text("ticket", null=True),
+    sa.Column("approval_id", sa.Text, sa.ForeignKey("approvals.id"), nullable=True, unique=True),
+    _ref("grant_id", "grants", null=True),
+    sa.Column("secret_hash", BYTEA, nullable=True),  # none until the token was taken
+    _at("created_at"),
+    _at("issued_at", null=True),
+    _at("expires_at"),  # until then the token is to be taken; once taken, when it ends
+    _at("revoked_at", null=True),
+    _text("revoked_by", null=True),
+    _int("uses", 0),
+    _at("last_used_at", null=True),
+    _text("last_used_where", null=True),
+    sa.Index(None, "person_id"),
+    sa.Index(None, "created_at", "id"),
 )
 
 # --- reviews of the policy ----------------------------------------------------------------

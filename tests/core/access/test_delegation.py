@@ -109,4 +109,4 @@ def test_a_powerful_sponsor_lends_no_more_than_the_role_of_agents() -> None:
 
 @pytest.mark.parametrize("tier", Tier)
 def test_without_a_task_the_agents_own_tier_counts(tier) -> None:
-    assert effective_tier(agent(tier=tier, task=None)) is tier
+    assert effective_tier(agent(tier=tier, task=None), NOW) is tier

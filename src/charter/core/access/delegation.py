@@ -6,9 +6,10 @@ sponsor who loses a role narrows every running agent with the next request, and 
 stops them.
 
 The tier that counts is the narrower of the agent's and the task's: an agent that has earned trust
-still does a read-only task read-only.
+still does a read-only task read-only. An elevation that a team lead gave for the task widens the
+tier or the repositories while it holds; role and sponsor bound it as before.
 
-Source: Spec ID-7.
+Source: Spec ID-7, AP-4.
 """
 
 from __future__ import annotations
@@ -23,14 +24,43 @@ from charter.core.access.refusal import refuse
 from charter.core.access.resource import ResourceRef
 from charter.core.access.roles import ROLE_PERMISSIONS, RoleName, Scope, permissions_of
 from charter.core.access.subjects import Agent
+from charter.core.agents.elevation import (
+    Elevation,
+    in_force,
+    raised_permissions,
+    raised_repositories,
+    raised_tier,
+)
 from charter.core.agents.tasks import task_open
-from charter.core.agents.tiers import TIER_PERMISSIONS, Tier, narrower
+from charter.core.agents.tiers import Tier, narrower
 from charter.core.kernel.decision import Violation
 
 
-def effective_tier(agent: Agent) -> Tier:
-    """The tier that counts: the narrower of the agent's own and its task's."""
+def base_tier(agent: Agent) -> Tier:
+    """The tier without any elevation: the narrower of the agent's own and its task's."""
     return agent.tier if agent.task is None else narrower(agent.tier, agent.task.tier)
+
+
+def elevations_of(agent: Agent, now: datetime) -> tuple[Elevation, ...]:
+    """The agent's elevations that hold."""
+    return in_force(agent.elevations, agent.task, now)
+
+
+def effective_tier(agent: Agent, now: datetime) -> Tier:
+    """The tier that counts at `now`, elevations included."""
+    return raised_tier(base_tier(agent), elevations_of(agent, now))
+
+
+def tier_permissions(agent: Agent, now: datetime) -> frozenset[Permission]:
+    """What the tier gives at `now`, with single permissions that were given beside it."""
+    return raised_permissions(base_tier(agent), elevations_of(agent, now))
+
+
+def task_repositories(agent: Agent, now: datetime) -> frozenset[str]:
+    """The repositories that the agent may touch for its task at `now`."""
+    if agent.task is None:
+        return frozenset()
+    return raised_repositories(agent.task, elevations_of(agent, now))
 
 
 def effective_permissions(
@@ -43,7 +73,7 @@ def effective_permissions(
         return frozenset()
     return (
         ROLE_PERMISSIONS[RoleName.AGENT]
-        & TIER_PERMISSIONS[effective_tier(agent)]
+        & tier_permissions(agent, now)
         & permissions_of(agent.sponsor.bindings, chain, now)
     )
 

@@ -26,7 +26,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import datetime
 
-from charter.core.access.delegation import delegation_reach, effective_tier
+from charter.core.access.delegation import delegation_reach, effective_tier, tier_permissions
 from charter.core.access.permissions import READS, VIEW_OF_KIND, Permission
 from charter.core.access.reach import human_reaches, is_own, may_reach
 from charter.core.access.refusal import refuse
@@ -40,7 +40,7 @@ from charter.core.access.roles import (
 )
 from charter.core.access.subjects import Agent, Human, Subject
 from charter.core.agents.tasks import task_open, task_state
-from charter.core.agents.tiers import TIER_PERMISSIONS, lowest_tier_with
+from charter.core.agents.tiers import lowest_tier_with
 from charter.core.kernel.decision import Violation
 
 __all__ = ["ResourceRef", "invariants", "visible"]
@@ -130,7 +130,7 @@ def _for_agent(
             "Ask the sponsor to open a new task.",
             source="Spec AG-2",
         )
-    yield from _agent_permission(agent, action)
+    yield from _agent_permission(agent, action, now)
     if (bound := delegation_reach(agent, action, resource, now)) is not None:
         yield bound
     if (out_of_reach := may_reach(agent, action, resource, now)) is not None:
@@ -144,7 +144,7 @@ def _for_agent(
         )
 
 
-def _agent_permission(agent: Agent, action: Permission) -> Iterator[Violation]:
+def _agent_permission(agent: Agent, action: Permission, now: datetime) -> Iterator[Violation]:
     if action is Permission.APPROVAL_VOTE:
         yield refuse(
             "agent-never-approves",
@@ -159,11 +159,11 @@ def _agent_permission(agent: Agent, action: Permission) -> Iterator[Violation]:
             "Ask the sponsor to do it, or to ask somebody who may.",
             source="Spec ID-6",
         )
-    elif action not in TIER_PERMISSIONS[tier := effective_tier(agent)]:
+    elif action not in tier_permissions(agent, now):
         yield refuse(
             "tier",
-            f"The {tier} tier does not include {action}.",
-            f"Ask for the {lowest_tier_with(action)} tier: a team lead can approve it for one "
-            "task.",
+            f"The {effective_tier(agent, now)} tier does not include {action}.",
+            f"Ask for the {lowest_tier_with(action)} tier: a team lead can approve it for this "
+            "task (charter agent elevate).",
             source="Spec AG-1",
         )

@@ -27,6 +27,7 @@ from charter.core.access.roles import (
     roles_granting,
 )
 from charter.core.access.subjects import Agent, Human, Subject
+from charter.core.agents.elevation import in_force, raised_repositories
 from charter.core.agents.tasks import TaskScope
 from charter.core.kernel.decision import Violation
 
@@ -99,7 +100,7 @@ def may_reach(
     """
     if isinstance(subject, Human):
         return _human_reach(subject, action, resource, now)
-    return _agent_reach(subject, action, resource)
+    return _agent_reach(subject, action, resource, now)
 
 
 def _human_reach(
@@ -123,7 +124,9 @@ def _human_reach(
     )
 
 
-def _agent_reach(agent: Agent, action: Permission, resource: ResourceRef) -> Violation | None:
+def _agent_reach(
+    agent: Agent, action: Permission, resource: ResourceRef, now: datetime
+) -> Violation | None:
     task = agent.task
     if task is None:
         return refuse(
@@ -132,11 +135,13 @@ def _agent_reach(agent: Agent, action: Permission, resource: ResourceRef) -> Vio
             "Ask the sponsor to give the agent a task.",
             source="Spec AG-2",
         )
-    if resource.repository is not None and resource.repository not in task.repositories:
+    repositories = raised_repositories(task, in_force(agent.elevations, task, now))
+    if resource.repository is not None and resource.repository not in repositories:
         return refuse(
             "task-scope",
             f"The repository {resource.repository} does not belong to the agent's task.",
-            "Work in the repositories of the task, or ask the sponsor for a task that includes it.",
+            "Work in the repositories of the task, or ask for this one for the task "
+            "(charter agent elevate).",
             source="Spec ID-6",
         )
     if action in _ON_CODE and resource.repository is None:

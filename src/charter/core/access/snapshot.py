@@ -14,9 +14,11 @@ from dataclasses import fields
 from datetime import datetime
 from typing import Any
 
+from charter.core.access.permissions import Permission
 from charter.core.access.resource import ResourceRef
 from charter.core.access.roles import Binding, RoleName, Scope, ScopeKind
 from charter.core.access.subjects import Agent, Human, Subject
+from charter.core.agents.elevation import Elevation
 from charter.core.agents.tasks import TaskScope, TaskState
 from charter.core.agents.tiers import Tier
 from charter.core.kernel.canonical import parse_rfc3339, rfc3339
@@ -28,6 +30,32 @@ def _moment(at: datetime | None) -> str | None:
 
 def _read_moment(text: str | None) -> datetime | None:
     return None if text is None else parse_rfc3339(text)
+
+
+def _elevation_json(elevation: Elevation) -> dict[str, object]:
+    return {
+        "id": elevation.id,
+        "task_id": elevation.task_id,
+        "tier": None if elevation.tier is None else elevation.tier.value,
+        "permissions": sorted(elevation.permissions),
+        "repositories": sorted(elevation.repositories),
+        "granted_at": rfc3339(elevation.granted_at),
+        "expires_at": rfc3339(elevation.expires_at),
+        "revoked_at": _moment(elevation.revoked_at),
+    }
+
+
+def _elevation(stored: Mapping[str, Any]) -> Elevation:
+    return Elevation(
+        id=stored["id"],
+        task_id=stored["task_id"],
+        tier=None if stored["tier"] is None else Tier(stored["tier"]),
+        permissions=frozenset(map(Permission, stored["permissions"])),
+        repositories=frozenset(stored["repositories"]),
+        granted_at=parse_rfc3339(stored["granted_at"]),
+        expires_at=parse_rfc3339(stored["expires_at"]),
+        revoked_at=_read_moment(stored["revoked_at"]),
+    )
 
 
 def subject_json(subject: Subject) -> dict[str, object]:
@@ -42,6 +70,7 @@ def subject_json(subject: Subject) -> dict[str, object]:
             "team_id": subject.team_id,
             "credential_id": subject.credential_id,
             "active": subject.active,
+            "elevations": [_elevation_json(each) for each in subject.elevations],
             "task": None
             if task is None
             else {
@@ -99,6 +128,7 @@ def subject_from_json(stored: Mapping[str, Any]) -> Subject:
         team_id=stored["team_id"],
         credential_id=stored["credential_id"],
         active=stored["active"],
+        elevations=tuple(map(_elevation, stored.get("elevations", ()))),
         task=None
         if task is None
         else TaskScope(

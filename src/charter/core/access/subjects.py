@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from charter.core.access.roles import Binding
+from charter.core.agents.elevation import Elevation
 from charter.core.agents.tasks import TaskScope
 from charter.core.agents.tiers import Tier
 
@@ -42,7 +43,10 @@ class Human:
 
 @dataclass(frozen=True, slots=True)
 class Agent:
-    """One agent instance; `active` is False once it was killed or its credential was revoked."""
+    """One agent instance; `active` is False once it was killed or its credential was revoked.
+
+    `elevations` are all that it was ever given; which of them count is asked with the time.
+    """
 
     id: str
     sponsor: Human
@@ -51,6 +55,7 @@ class Agent:
     team_id: str | None
     credential_id: str
     active: bool = True
+    elevations: tuple[Elevation, ...] = ()
 
 
 Subject = Human | Agent

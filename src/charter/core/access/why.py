@@ -17,7 +17,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
-from charter.core.access.delegation import delegation_reach, effective_tier, seen_by_sponsor
+from charter.core.access.delegation import (
+    base_tier,
+    delegation_reach,
+    effective_tier,
+    seen_by_sponsor,
+    tier_permissions,
+)
 from charter.core.access.permissions import READS, Permission
 from charter.core.access.reach import binding_reaches, may_reach
 from charter.core.access.resource import ResourceRef
@@ -102,10 +108,12 @@ def _agent(
     included = action in ROLE_REACH[RoleName.AGENT]
     says = "includes" if included else "does not include"
     yield Step("role", f"the role of agents {says} {action}", holds=included)
-    tier = effective_tier(agent)
-    within = action in TIER_PERMISSIONS[tier]
+    tier, within = effective_tier(agent, now), action in tier_permissions(agent, now)
     says = "includes" if within else "does not include"
-    yield Step("tier", f"the {tier} tier {says} {action}", holds=within)
+    raised = "" if tier is base_tier(agent) else f" (raised from {base_tier(agent)} for its task)"
+    given = within and action not in TIER_PERMISSIONS[tier]
+    text = f"{action} was given to it for its task" if given else f"the {tier} tier {says} {action}"
+    yield Step("tier", f"{text}{raised}", holds=within)
     yield from _task(agent, action, resource, now)
     sponsor = agent.sponsor
     bound = delegation_reach(agent, action, resource, now)

@@ -89,3 +89,20 @@ def granted_rules(
             )
         )
     )
+
+
+def run_ends_at(grants: Iterable[Grant]) -> datetime | None:
+    """When a run ends that stands on these grants; None when none of them ends it.
+
+    A rule that was answered twice (a grant and its renewal) holds until the later end, and the run
+    ends with the first rule that is not answered any more. A yes that was good for one request
+    answers its rules for good: what it let begin is not taken back by its having been used.
+    """
+    ends: dict[str, datetime] = {}
+    for grant in grants:
+        if grant.single_use:
+            continue
+        end = min(grant.expires_at, grant.revoked_at or grant.expires_at)
+        for rule in grant.rules:
+            ends[rule] = max(ends.get(rule, end), end)
+    return min(ends.values(), default=None)

@@ -9,7 +9,8 @@ The rules, strongest first:
 1. **Task.** An agent's workspace is deleted when its task is closed or past its deadline. With a
    legal hold it is stopped instead, and kept.
 2. **Maximum runtime** holds whatever the activity and whatever was extended. An agent's workspace
-   that reaches it is deleted, a person's is stopped with its home kept.
+   that reaches it is deleted, a person's is stopped with its home kept. What runs by an approval
+   (a GPU, a wider tier) is stopped when the approval ends.
 3. **Idle.** A workspace is stopped when its idle time is up. Unknown activity is not idleness: when
    no signal has been seen, this rule is silent (rule 2 is not).
 4. **Warning.** Every such step is announced beforehand. For the idle stop the announcement is a
@@ -75,6 +76,7 @@ class LifecycleFacts:
     `warned_for` is the deadline that the last warning announced. `extended_until` is where the
     owner moved the idle deadline. `task_open` and `task_deadline` belong to agents' workspaces; an
     agent's workspace of which no open task is known counts as one whose task is closed.
+    `approved_until` is when the approval ends on which the run stands; None where it needs none.
     """
 
     workspace_id: str
@@ -91,6 +93,7 @@ class LifecycleFacts:
     task_open: bool | None = None
     task_deadline: datetime | None = None
     legal_hold: bool = False
+    approved_until: datetime | None = None
 
     @property
     def of_agent(self) -> bool:
@@ -167,6 +170,8 @@ def _deadline(facts: LifecycleFacts, now: datetime) -> _Deadline | None:
     run_end = runtime_end(facts)
     if run_end is not None:
         hard.append(_Deadline(run_end, "max-runtime", ends))
+    if facts.approved_until is not None and facts.running_since is not None:
+        hard.append(_Deadline(facts.approved_until, "approval-ended", TransitionKind.STOP))
     earliest = min(hard, key=lambda deadline: deadline.at, default=None)
 
     idle_at = idle_deadline(facts)
@@ -185,12 +190,14 @@ def _deadline(facts: LifecycleFacts, now: datetime) -> _Deadline | None:
 _REASONS = {
     "idle": "it has been idle for {idle}",
     "max-runtime": "it has run for {runtime}, the longest that any activity or extension allows",
+    "approval-ended": "the approval that it runs by has ended",
     "task-deadline": "the deadline of its task has passed",
     "task-closed": "its task is closed",
 }
 _ANNOUNCED = {
     "idle": "it is idle; use it or extend it to keep it running",
     "max-runtime": "it reaches the maximum runtime of {runtime}, which cannot be extended",
+    "approval-ended": "the approval that it runs by ends; ask for it again if it is still needed",
     "task-deadline": "the deadline of its task comes",
 }
 
@@ -205,7 +212,8 @@ def _because(facts: LifecycleFacts, texts: dict[str, str], reason: str) -> str:
 def _end(facts: LifecycleFacts, reason: str, kind: TransitionKind, at: datetime) -> Transition:
     verb = "deleted" if kind is TransitionKind.DELETE else "stopped"
     # A stopped agent workspace still waits for the end of its task; nothing else is to come.
-    later = facts.task_deadline if facts.of_agent and reason == "idle" else None
+    waits = facts.of_agent and reason in ("idle", "approval-ended")
+    later = facts.task_deadline if waits else None
     return Transition(
         kind=kind,
         reason_code=reason,
@@ -355,12 +363,15 @@ def extend(
     cap = run_end
     if facts.of_agent and facts.task_deadline is not None:
         cap = min(cap, facts.task_deadline)
+    if facts.approved_until is not None:
+        cap = min(cap, facts.approved_until)
     stands_at = max(now, idle_deadline(facts) or now, facts.warned_for or now)
     if stands_at >= cap:
         problems.append(
             _no_extension(
                 "cap",
-                "The workspace already runs until its maximum runtime or its task's deadline.",
+                "The workspace already runs for as long as its maximum runtime, its task or its "
+                "approval lets it.",
                 "Save the work and start a new run afterwards.",
             )
         )
