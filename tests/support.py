@@ -127,6 +127,7 @@ class World:
                 t.api_tokens,
                 t.api_tokens.c.revoked_at.is_(None),
                 expires_at=tx.now + timedelta(days=1),
+                authenticated_at=tx.now,
             )
 
     def add_person(self, handle: str, *held: tuple[str, str | None], team: str | None) -> None:

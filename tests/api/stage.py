@@ -26,12 +26,14 @@ from charter.services import (
     agents,
     enforcement_points,
     governance,
-    identity,
     impact,
     overview,
     people,
     workspace_use,
     workspaces,
+)
+from charter.services import (
+    tokens as personal_tokens,
 )
 from charter.services.policy_bundles import store_bundle
 from charter.services.policy_records import PIPELINE, receive
@@ -144,8 +146,8 @@ def _furnish(world: World) -> tuple[dict[str, str], dict[str, str | None]]:
     workspace_use.write_file(rt, agent, agent_box["id"], "note", "kept\n")
     world.settle()
     review = reviewed(world)
-    expired = identity.create_token(rt, dana, "expired", 1)
-    spare = identity.create_token(rt, dana, "spare", 1)
+    expired = personal_tokens.create_token(rt, dana, "expired", 1)
+    spare = personal_tokens.create_token(rt, dana, "spare", 1)
     point = enforcement_points.register(rt, world.admin, kind="opa", name="edge", settings={})
     with rt.database.unit_of_work() as tx:
         tx.update(

@@ -11,7 +11,16 @@ from charter.core.kernel.errors import (
     InvalidInputError,
     UnauthenticatedError,
 )
-from charter.services import decisions, identity, people, policies, replay, roles, workspaces
+from charter.services import (
+    decisions,
+    identity,
+    people,
+    policies,
+    replay,
+    roles,
+    tokens,
+    workspaces,
+)
 from charter.services.workspaces import WorkspaceRequest
 from tests.spec import spec
 from tests.support import BRIEF, World
@@ -60,11 +69,11 @@ def test_a_session_ends_by_idleness_by_age_and_by_signing_out(world: World) -> N
 
 
 def test_a_revoked_token_is_dead_and_only_its_owner_revokes_it(world: World) -> None:
-    made = identity.create_token(world.rt, world.caller("lee"), "laptop", 1)
+    made = tokens.create_token(world.rt, world.caller("lee"), "laptop", 1)
     with pytest.raises(CharterError):
-        identity.revoke_token(world.rt, world.caller("dana"), made["id"])
+        tokens.revoke_token(world.rt, world.caller("dana"), made["id"])
     caller = identity.authenticate_bearer(world.rt, made["secret"])
-    identity.revoke_token(world.rt, caller, made["id"])
+    tokens.revoke_token(world.rt, caller, made["id"])
     with pytest.raises(UnauthenticatedError):
         identity.authenticate_bearer(world.rt, made["secret"])
 

@@ -6,7 +6,7 @@ from fastapi import APIRouter, Response
 
 from charter.api import schemas as s
 from charter.api.deps import PROBLEMS, CallerDep, RuntimeDep
-from charter.services import identity, overview
+from charter.services import identity, overview, tokens
 
 router = APIRouter(tags=["identity"], responses=PROBLEMS)
 
@@ -34,18 +34,18 @@ def me(rt: RuntimeDep, caller: CallerDep) -> s.MeOut:
 def list_tokens(rt: RuntimeDep, caller: CallerDep) -> s.Page[s.TokenOut]:
     """Your live personal tokens."""
     return s.Page[s.TokenOut](
-        items=[s.TokenOut(**token) for token in identity.list_tokens(rt, caller)]
+        items=[s.TokenOut(**token) for token in tokens.list_tokens(rt, caller)]
     )
 
 
 @router.post("/tokens", status_code=201)
 def create_token(rt: RuntimeDep, caller: CallerDep, body: s.TokenIn) -> s.TokenOut:
     """A new personal token; its secret is in this answer and never again."""
-    return s.TokenOut(**identity.create_token(rt, caller, body.name, body.days))
+    return s.TokenOut(**tokens.create_token(rt, caller, body.name, body.days))
 
 
 @router.delete("/tokens/{token_id}", status_code=204)
 def revoke_token(rt: RuntimeDep, caller: CallerDep, token_id: str) -> Response:
     """End one of your tokens."""
-    identity.revoke_token(rt, caller, token_id)
+    tokens.revoke_token(rt, caller, token_id)
     return Response(status_code=204)

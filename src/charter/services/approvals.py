@@ -121,6 +121,7 @@ def _question(
                 "requester": row["requester_id"],
                 "requester_kind": row["requester_kind"],
                 "roles": sorted({role for r in row["requirements"] for role in r["roles"]}),
+                "rules": sorted({r["rule"] for r in row["requirements"]}),
             }
         },
         context={},

@@ -28,6 +28,7 @@ from charter.core.kernel.errors import ForbiddenError, NotFoundError
 from charter.core.policy.decide import UNAVAILABLE_RULE, GrantView, resource_digest
 from charter.core.policy.judge import grant_json, judge, quota_json
 from charter.core.policy.result import PolicyFailure, parse_outcome
+from charter.core.policy.step_up import RULE as STEP_UP_RULE
 from charter.core.resources.amounts import Amount
 from charter.core.resources.quotas import QuotaLine
 from charter.services import lookup, paging
@@ -219,10 +220,13 @@ def refuse_unless_allowed(answer: Answer) -> None:
         if violation.rule == _NOT_VISIBLE:
             raise NotFoundError(violation.message, fix=violation.fix)
     fixes = " ".join(dict.fromkeys(v.fix for v in decision.decisive if v.fix))
+    code = "approval-required" if decision.effect is Effect.REQUIRE_APPROVAL else "denied"
+    if {v.rule for v in decision.decisive} == {STEP_UP_RULE}:
+        code = "step-up-required"  # a proof of identity is all that is missing
     raise ForbiddenError(
         decision.explain(),
         fix=fixes or "Ask your team lead.",
-        code="approval-required" if decision.effect is Effect.REQUIRE_APPROVAL else "denied",
+        code=code,
         details={"decision": answer.as_json()},
     )
 

@@ -50,7 +50,8 @@ def subject_facts(tx: Tx, question: Question) -> dict[str, Any]:
         "teams": sorted(subject.teams),
         "permissions": sorted(permissions_of(subject.bindings, chain, tx.now)),
         "via": question.caller.via,
-        "mfa": subject.session.mfa if subject.session is not None else False,
+        "mfa": subject.session is not None and subject.session.mfa,
+        "has_passkey": subject.session is not None and subject.session.has_passkey,
         **from_where,
     }
 

@@ -1,4 +1,4 @@
-"""Who is asking: one-time links, sessions, personal tokens, agents' credentials.
+"""Who is asking: one-time links, and what proves who a caller is with each request.
 
 People hold bearer secrets (kept as hashes); agents hold a signed token that lives for minutes, is
 bound to this instance as its audience and to one task, and counts only while its row in the
@@ -8,31 +8,28 @@ database does. So a revoked credential is dead at the next request, whatever its
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 import sqlalchemy as sa
 
-from charter.core.access.invariants import ResourceRef
-from charter.core.access.permissions import Permission
-from charter.core.access.roles import ORGANISATION, ScopeKind
 from charter.core.access.subjects import Agent, Human, SessionFacts
 from charter.core.agents.tasks import task_open
 from charter.core.audit.event import ActorRef, AuditEvent, Outcome, Scalar
 from charter.core.kernel.errors import InvalidInputError, UnauthenticatedError
 from charter.services import secrets
-from charter.services.access import carry_out, missing, note, simple
-from charter.services.decisions import Answer
+from charter.services.access import note
 from charter.services.runtime import Caller, Runtime
 from charter.services.subjects import load_agent, load_human
 from charter.store import tables as t
-from charter.store.unit_of_work import Tx
+from charter.store.unit_of_work import Row, Tx
 
 if TYPE_CHECKING:
     from joserfc.jwk import OKPKey
 
 ALGORITHM: Final = "Ed25519"
+_LONGEST_USER_AGENT: Final = 200
 _TOUCH_SECONDS: Final = 60  # "last used" is kept to the minute: not every request shall write
 
 
@@ -41,19 +38,54 @@ def _refused(what: str, fix: str) -> UnauthenticatedError:
 
 
 # --- sign-in ----------------------------------------------------------------------------------
-def exchange_link(rt: Runtime, text: str, ip: str | None = None) -> dict[str, Any]:
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """Who somebody has proved to be, by `method`, when, and whether with a second factor."""
+
+    person_id: str
+    method: str
+    at: datetime
+    mfa: bool
+
+    def as_columns(self) -> dict[str, Any]:
+        """As sessions and tokens keep it."""
+        return {"method": self.method, "authenticated_at": self.at, "mfa": self.mfa}
+
+
+def exchange_link(
+    rt: Runtime, text: str, ip: str | None = None, user_agent: str | None = None
+) -> dict[str, Any]:
     """Use a one-time link up and open a session; see `open_session`."""
     with rt.database.unit_of_work() as tx:
-        return open_session(rt, tx, _use_link(tx, text), method="link", mfa=False, ip=ip)
+        proof = use_link(tx, text)
+        return open_session(
+            rt,
+            tx,
+            proof.person_id,
+            method=proof.method,
+            mfa=proof.mfa,
+            ip=ip,
+            authenticated_at=proof.at,
+            user_agent=user_agent,
+        )
 
 
 def open_session(
-    rt: Runtime, tx: Tx, person_id: str, *, method: str, mfa: bool, ip: str | None
+    rt: Runtime,
+    tx: Tx,
+    person_id: str,
+    *,
+    method: str,
+    mfa: bool,
+    ip: str | None,
+    authenticated_at: datetime | None = None,
+    user_agent: str | None = None,
+    passkey_id: str | None = None,
 ) -> dict[str, Any]:
     """A new session of somebody who has just proved who they are by `method`.
 
     Answers `id`, `secret` (for the cookie), `csrf_token` and `expires_at`. `mfa` says whether a
-    second factor was shown.
+    second factor was shown, `authenticated_at` when it all was, if it was not now.
     """
     limits = rt.policy.active(tx).data.credentials
     session_id = tx.new_id("session")
@@ -67,9 +99,11 @@ def open_session(
         secret_hash=secret_hash,
         csrf_token=csrf_token,
         method=method,
-        authenticated_at=tx.now,
+        authenticated_at=authenticated_at or tx.now,
         mfa=mfa,
         ip=ip,
+        user_agent=None if user_agent is None else user_agent[:_LONGEST_USER_AGENT],
+        passkey_id=passkey_id,
         created_at=tx.now,
         last_used_at=tx.now,
         expires_at=expires_at,
@@ -86,14 +120,44 @@ def open_session(
 def exchange_link_for_token(rt: Runtime, text: str, name: str) -> dict[str, Any]:
     """Use a one-time link up and make a personal token, for a command line."""
     with rt.database.unit_of_work() as tx:
-        person_id = _use_link(tx, text)
+        proof = use_link(tx, text)
         lifetime = rt.policy.active(tx).data.credentials.human_session_seconds
-        made = _make_token(rt, tx, person_id, name, lifetime)
-        _signed_in(tx, person_id, made["id"], "token")
+        made = make_token(rt, tx, proof, name, lifetime)
+        _signed_in(
+            tx,
+            proof.person_id,
+            made["id"],
+            "token",
+            {"method": proof.method, "mfa": proof.mfa},
+        )
         return made
 
 
-def _use_link(tx: Tx, text: str) -> str:
+def make_token(
+    rt: Runtime, tx: Tx, proof: Proof, name: str, lifetime_seconds: int
+) -> dict[str, Any]:
+    """Store a new personal token; its secret is in the answer and never again."""
+    token_id = tx.new_id("token")
+    secret, secret_hash = secrets.make("pat", token_id, rt.randomness)
+    row = {
+        "id": token_id,
+        "name": name,
+        "created_at": tx.now,
+        "expires_at": tx.now + timedelta(seconds=lifetime_seconds),
+        "last_used_at": None,
+    }
+    tx.insert(
+        t.api_tokens,
+        person_id=proof.person_id,
+        secret_hash=secret_hash,
+        **proof.as_columns(),
+        **row,
+    )
+    return {**row, "secret": secret}
+
+
+def use_link(tx: Tx, text: str) -> Proof:
+    """Use a one-time link up; who has proved what by it. Raises `UnauthenticatedError`."""
     bearer = secrets.parse(text.rsplit("link=", 1)[-1].strip())
     row = None
     if bearer is not None and bearer.kind == "lnk":
@@ -115,7 +179,12 @@ def _use_link(tx: Tx, text: str) -> str:
     if person is None or not person.active:
         raise _refused("This account is deactivated.", "Ask an administrator.")
     tx.update(t.sign_in_links, t.sign_in_links.c.id == row["id"], used_at=tx.now)
-    return person.id
+    return Proof(
+        person.id,
+        row["method"] or "link",
+        row["authenticated_at"] or tx.now,
+        bool(row["mfa"]),
+    )
 
 
 def _signed_in(
@@ -153,7 +222,7 @@ def authenticate_session(rt: Runtime, cookie: str, ip: str | None = None) -> Cal
     if bearer is None or bearer.kind != "ses":
         raise _refused("This session is not valid.", _SIGN_IN_AGAIN)
     with rt.database.unit_of_work() as tx:
-        row = tx.one(sa.select(t.sessions).where(t.sessions.c.id == bearer.id))
+        row = tx.one(_with_passkey(t.sessions).where(t.sessions.c.id == bearer.id))
         idle = timedelta(seconds=rt.policy.active(tx).data.credentials.human_session_idle_seconds)
         if (
             row is None
@@ -165,8 +234,21 @@ def authenticate_session(rt: Runtime, cookie: str, ip: str | None = None) -> Cal
             raise _refused("This session has ended.", _SIGN_IN_AGAIN)
         human = _active_human(tx, row["person_id"])
         _touch(tx, t.sessions, row)
-        facts = SessionFacts(row["id"], row["method"], row["authenticated_at"], row["mfa"], ip)
-        return Caller(replace(human, session=facts), "session", row["id"], row["csrf_token"], ip=ip)
+        human = replace(human, session=_shown(row, ip))
+        return Caller(human, "session", row["id"], row["csrf_token"], ip=ip)
+
+
+def _with_passkey(table: sa.Table) -> sa.Select[Any]:
+    """Rows of sessions or tokens, with whether their owner has a passkey."""
+    c = t.passkeys.c
+    has = sa.exists().where(c.person_id == table.c.person_id, c.removed_at.is_(None))
+    return sa.select(table, has.label("has_passkey"))
+
+
+def _shown(row: Row, ip: str | None) -> SessionFacts:
+    return SessionFacts(
+        row["id"], row["method"], row["authenticated_at"], row["mfa"], ip, row["has_passkey"]
+    )
 
 
 def authenticate_bearer(rt: Runtime, text: str, ip: str | None = None) -> Caller:
@@ -177,14 +259,14 @@ def authenticate_bearer(rt: Runtime, text: str, ip: str | None = None) -> Caller
     if bearer.kind != "pat":
         raise _refused("This is not a token for the API.", _SIGN_IN_AGAIN)
     with rt.database.unit_of_work() as tx:
-        row = tx.one(sa.select(t.api_tokens).where(t.api_tokens.c.id == bearer.id))
+        row = tx.one(_with_passkey(t.api_tokens).where(t.api_tokens.c.id == bearer.id))
         if row is None or not bearer.matches(row["secret_hash"]):
             raise _refused("This token is not valid.", _SIGN_IN_AGAIN)
         if row["revoked_at"] is not None or row["expires_at"] <= tx.now:
             raise _refused("This token has expired or was revoked.", _SIGN_IN_AGAIN)
         human = _active_human(tx, row["person_id"])
         _touch(tx, t.api_tokens, row)
-        return Caller(human, "token", row["id"], ip=ip)
+        return Caller(replace(human, session=_shown(row, ip)), "token", row["id"], ip=ip)
 
 
 def _active_human(tx: Tx, person_id: str) -> Human:
@@ -299,95 +381,3 @@ def _authenticate_agent(rt: Runtime, text: str, ip: str | None) -> Caller:
                 "An active person sponsors a new agent for the work: charter agent create.",
             )
         return Caller(agent, "agent", row["id"], ip=ip)
-
-
-# --- personal tokens --------------------------------------------------------------------------
-_TOKEN = ("id", "name", "created_at", "expires_at", "last_used_at")
-_DAY_SECONDS: Final = 86_400
-
-
-def _make_token(
-    rt: Runtime, tx: Tx, person_id: str, name: str, lifetime_seconds: int
-) -> dict[str, Any]:
-    token_id = tx.new_id("token")
-    secret, secret_hash = secrets.make("pat", token_id, rt.randomness)
-    row = {
-        "id": token_id,
-        "name": name,
-        "created_at": tx.now,
-        "expires_at": tx.now + timedelta(seconds=lifetime_seconds),
-        "last_used_at": None,
-    }
-    tx.insert(t.api_tokens, person_id=person_id, secret_hash=secret_hash, **row)
-    return {**row, "secret": secret}
-
-
-def _own_tokens(caller: Caller, now: datetime) -> ResourceRef:
-    """The caller's tokens, placed where they hold a role.
-
-    A token belongs to no team, so a role that is held in one team only has to be enough.
-    """
-    scopes = [b.scope for b in caller.person.bindings if b.live(now)]
-    place = scopes[0] if scopes and ORGANISATION not in scopes else ORGANISATION
-    return ResourceRef(
-        "token",
-        owner_id=caller.id,
-        owner_kind="human",
-        team_id=place.id if place.kind is ScopeKind.TEAM else None,
-        project_id=place.id if place.kind is ScopeKind.PROJECT else None,
-    )
-
-
-def list_tokens(rt: Runtime, caller: Caller) -> list[dict[str, Any]]:
-    """The caller's own live tokens; secrets are never shown again."""
-    with rt.database.reading() as tx:
-        rows = tx.all(
-            sa.select(t.api_tokens)
-            .where(
-                t.api_tokens.c.person_id == caller.id,
-                t.api_tokens.c.revoked_at.is_(None),
-                t.api_tokens.c.expires_at > tx.now,
-            )
-            .order_by(t.api_tokens.c.id.desc())
-        )
-        return [{n: row[n] for n in _TOKEN} for row in rows]
-
-
-def create_token(rt: Runtime, caller: Caller, name: str, days: int) -> dict[str, Any]:
-    """A personal token with its secret, shown this once."""
-
-    def act(tx: Tx, answer: Answer) -> dict[str, Any]:
-        longest = rt.policy.active(tx).data.credentials.api_token_max_seconds
-        if days * _DAY_SECONDS > longest:
-            raise InvalidInputError(
-                f"A token may live for {longest // _DAY_SECONDS} days at most.",
-                fix="Ask for fewer days and renew it.",
-                code="token-too-long",
-            )
-        made = _make_token(rt, tx, caller.id, name, days * _DAY_SECONDS)
-        note(tx, caller, "token.created", "token", made["id"], decision_id=answer.id)
-        return made
-
-    return carry_out(
-        rt, lambda tx: simple(caller, Permission.TOKEN_MANAGE, _own_tokens(caller, tx.now)), act
-    )
-
-
-def revoke_token(rt: Runtime, caller: Caller, token_id: str) -> None:
-    """End one of the caller's own tokens."""
-
-    def act(tx: Tx, answer: Answer) -> None:
-        c = t.api_tokens.c
-        if not tx.update(
-            t.api_tokens,
-            c.id == token_id,
-            c.person_id == caller.id,
-            c.revoked_at.is_(None),
-            revoked_at=tx.now,
-        ):
-            raise missing("token")
-        note(tx, caller, "token.revoked", "token", token_id, decision_id=answer.id)
-
-    carry_out(
-        rt, lambda tx: simple(caller, Permission.TOKEN_MANAGE, _own_tokens(caller, tx.now)), act
-    )

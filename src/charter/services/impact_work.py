@@ -90,7 +90,7 @@ def _start_question(rt: Runtime, tx: Tx, row: Row) -> Question:
             ),
         ),
     )
-    for unknown in ("via", "mfa"):
+    for unknown in ("via", "mfa", "has_passkey"):
         facts["document"]["subject"].pop(unknown, None)
     return Question(
         origin="workspace",

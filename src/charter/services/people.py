@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from charter.core.access.invariants import ResourceRef
 from charter.core.access.permissions import Permission
 from charter.core.access.reach import reach_set
+from charter.core.access.subjects import SessionFacts
 from charter.core.kernel.errors import ConflictError, InvalidInputError
 from charter.core.resources.amounts import DIMENSIONS
 from charter.services import lookup, paging, quotas, secrets
@@ -112,8 +113,13 @@ def sign_in_link(rt: Runtime, caller: Caller, ref: str) -> dict[str, Any]:
     )
 
 
-def make_link(rt: Runtime, tx: Tx, person_id: str, *, made_by: str) -> dict[str, Any]:
-    """Store a new link for the person; the caller has decided that it may be made."""
+def make_link(
+    rt: Runtime, tx: Tx, person_id: str, *, made_by: str, shown: SessionFacts | None = None
+) -> dict[str, Any]:
+    """Store a new link for the person; the caller has decided that it may be made.
+
+    With `shown`, the link hands on how and when the person had proved who they are.
+    """
     link_id = tx.new_id("link")
     text, secret_hash = secrets.make("lnk", link_id, rt.randomness)
     lifetime = rt.policy.active(tx).data.credentials.one_time_link_seconds
@@ -124,6 +130,9 @@ def make_link(rt: Runtime, tx: Tx, person_id: str, *, made_by: str) -> dict[str,
         person_id=person_id,
         secret_hash=secret_hash,
         made_by=made_by,
+        method=None if shown is None else shown.method,
+        authenticated_at=None if shown is None else shown.authenticated_at,
+        mfa=None if shown is None else shown.mfa,
         created_at=tx.now,
         expires_at=expires_at,
     )

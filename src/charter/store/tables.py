@@ -158,11 +158,42 @@ sign_in_links = sa.Table(
     _ref("person_id", "people"),
     sa.Column("secret_hash", BYTEA, nullable=False, unique=True),
     _text("made_by"),
+    # A link that people make for themselves hands on how and when they had proved who they are.
+    _text("method", null=True),
+    _at("authenticated_at", null=True),
+    sa.Column("mfa", sa.Boolean, nullable=True),
     _at("created_at"),
     _at("expires_at"),
     _at("used_at", null=True),
     _text("challenge", null=True),  # S256 of what a command line must show beside the link
     _ref("session_id", "sessions", null=True),  # the session in which it was made
+)
+passkeys = sa.Table(
+    "passkeys",
+    metadata,
+    _id(),
+    _ref("person_id", "people"),
+    _text("name"),
+    sa.Column("credential_id", BYTEA, nullable=False, unique=True),
+    sa.Column("public_key", BYTEA, nullable=False),
+    sa.Column("sign_count", sa.BigInteger, nullable=False),
+    sa.Column("transports", JSONB, nullable=False),
+    _text("aaguid"),
+    sa.Column("backed_up", sa.Boolean, nullable=False),  # kept by a password manager or a cloud
+    _at("created_at"),
+    _at("last_used_at", null=True),
+    _at("removed_at", null=True),
+    sa.Index(None, "person_id"),
+)
+passkey_challenges = sa.Table(
+    "passkey_challenges",
+    metadata,
+    _id(),
+    _text("purpose"),
+    _text("bound_to"),  # the session, or the hash of a cookie of the browser that asked
+    sa.Column("challenge", BYTEA, nullable=False),
+    _at("expires_at"),
+    sa.Index(None, "expires_at"),
 )
 
 
@@ -186,6 +217,8 @@ sessions = sa.Table(
     _at("authenticated_at"),  # … when they last did (a step-up renews it) …
     sa.Column("mfa", sa.Boolean, nullable=False),  # … and whether with a second factor
     _text("ip", null=True),
+    _text("user_agent", null=True),
+    _ref("passkey_id", "passkeys", null=True),
     _at("created_at"),
     _at("expires_at"),
     _at("last_used_at"),
@@ -201,6 +234,9 @@ api_tokens = sa.Table(
     _ref("person_id", "people"),
     _text("name"),
     sa.Column("secret_hash", BYTEA, nullable=False),
+    _text("method"),  # how and when its owner had proved who they are when it was made
+    _at("authenticated_at"),
+    sa.Column("mfa", sa.Boolean, nullable=False),
     _at("created_at"),
     _at("expires_at"),
     _at("last_used_at", null=True),

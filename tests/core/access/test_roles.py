@@ -55,6 +55,9 @@ usage.view-team      -      team   all    all    -      all
 people.manage        -      -      all    -      -      -
 role.bind            -      -      all    -      -      -
 token.manage         own    own    own    own    -      own
+passkey.manage       own    own    own    own    -      own
+session.hand-over    own    own    own    own    -      own
+session.end          -      -      all    all    -      -
 """
 
 

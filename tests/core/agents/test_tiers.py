@@ -32,6 +32,8 @@ LOWEST = [
     ("workspace.extend", None),
     ("policy.apply", None),
     ("token.manage", None),
+    ("passkey.manage", None),
+    ("session.end", None),
 ]
 
 

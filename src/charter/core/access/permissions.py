@@ -71,6 +71,9 @@ class Permission(StrEnum):
     TEAM_MANAGE = "team.manage"
     ROLE_BIND = "role.bind"
     TOKEN_MANAGE = "token.manage"  # noqa: S105  the name of a permission, no secret
+    PASSKEY_MANAGE = "passkey.manage"
+    SESSION_HAND_OVER = "session.hand-over"
+    SESSION_END = "session.end"
 
     PROVIDER_VIEW = "provider.view"
     CONTROLLER_VIEW = "controller.view"

@@ -124,12 +124,19 @@ _MANAGE_WORKSPACE: Final = (
     Permission.WORKSPACE_DELETE,
 )
 
+# With what a person proves who they are. Ending one's own sessions needs no permission at all.
+_OWN_ACCOUNT: Final = (
+    Permission.TOKEN_MANAGE,
+    Permission.PASSKEY_MANAGE,
+    Permission.SESSION_HAND_OVER,
+)
+
 _OWN_BUSINESS: Final = (
+    *_OWN_ACCOUNT,
     Permission.AGENT_CREATE,
     Permission.APPROVAL_REQUEST,
     Permission.APPROVAL_CANCEL,
     Permission.USAGE_VIEW,
-    Permission.TOKEN_MANAGE,
 )
 
 ROLE_REACH: Final[Mapping[RoleName, Mapping[Permission, Reach]]] = MappingProxyType(
@@ -215,6 +222,7 @@ ROLE_REACH: Final[Mapping[RoleName, Mapping[Permission, Reach]]] = MappingProxyT
                     Permission.PEOPLE_MANAGE,
                     Permission.TEAM_MANAGE,
                     Permission.ROLE_BIND,
+                    Permission.SESSION_END,
                     Permission.CONTROLLER_VIEW,
                     Permission.METRICS_VIEW,
                     reach=Reach.ALL,
@@ -226,7 +234,7 @@ ROLE_REACH: Final[Mapping[RoleName, Mapping[Permission, Reach]]] = MappingProxyT
         RoleName.SECURITY_ADMIN: MappingProxyType(
             {
                 **_EVERYBODY,
-                **_with(Permission.TOKEN_MANAGE, Permission.USAGE_VIEW, reach=Reach.OWN),
+                **_with(*_OWN_ACCOUNT, Permission.USAGE_VIEW, reach=Reach.OWN),
                 **_with(
                     Permission.WORKSPACE_VIEW,
                     Permission.WORKSPACE_VIEW_TEAM,
@@ -248,6 +256,7 @@ ROLE_REACH: Final[Mapping[RoleName, Mapping[Permission, Reach]]] = MappingProxyT
                     Permission.USAGE_VIEW_TEAM,
                     Permission.USAGE_VIEW_ALL,
                     Permission.PEOPLE_VIEW,
+                    Permission.SESSION_END,
                     Permission.CONTROLLER_VIEW,
                     Permission.METRICS_VIEW,
                     reach=Reach.ALL,
@@ -281,7 +290,7 @@ ROLE_REACH: Final[Mapping[RoleName, Mapping[Permission, Reach]]] = MappingProxyT
         RoleName.READ_ONLY: MappingProxyType(
             {
                 **_EVERYBODY,
-                Permission.TOKEN_MANAGE: Reach.OWN,
+                **_with(*_OWN_ACCOUNT, reach=Reach.OWN),
                 **_with(
                     Permission.WORKSPACE_VIEW,
                     Permission.WORKSPACE_VIEW_TEAM,

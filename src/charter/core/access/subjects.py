@@ -20,18 +20,23 @@ from charter.core.agents.tiers import Tier
 
 @dataclass(frozen=True, slots=True)
 class SessionFacts:
-    """How and when a person proved who they are; policy may ask for more than was shown."""
+    """How and when a person proved who they are; policy may ask for more than was shown.
+
+    Of a personal token: how and when its owner had, when it was made. `has_passkey` says whether
+    the person could show a second factor here.
+    """
 
     id: str
     method: str
     authenticated_at: datetime
     mfa: bool = False
     ip: str | None = None
+    has_passkey: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Human:
-    """A person, with everything they hold. `session` is None for stored facts and API tokens."""
+    """A person, with everything they hold. `session` is None unless they are asking right now."""
 
     id: str
     handle: str

@@ -31,6 +31,8 @@ PREFIXES: Final = {
     "session": "ses",
     "token": "tok",
     "link": "lnk",
+    "passkey": "psk",
+    "challenge": "pch",
     "credential": "crd",
     "notice": "ntc",
     "effect": "eff",

@@ -27,6 +27,7 @@ from charter.core.lifecycle.transition import LifecycleLimits
 from charter.core.policy.pipeline_limits import PipelineLimits
 from charter.core.policy.reading import Reader
 from charter.core.policy.reviews import ReviewCadence, read_cadence
+from charter.core.policy.step_up import StepUp, read_step_up
 from charter.core.policy.strictness import Enforcement, read_enforcement
 from charter.core.resources.amounts import Amount
 from charter.core.resources.sizes import Size
@@ -82,6 +83,7 @@ class CredentialLimits:
     human_session_idle_seconds: int
     one_time_link_seconds: int
     api_token_max_seconds: int
+    passkey_challenge_seconds: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +139,7 @@ class PolicyData:
     kubernetes: KubernetesSettings | None
     """None in a bundle without data/kubernetes.json: then no cluster is answered."""
     role_conflicts: tuple[RoleConflict, ...]
+    step_up: Mapping[str, StepUp]
 
     @classmethod
     def from_bundle(cls, bundle: _Settings) -> PolicyData:
@@ -195,6 +198,7 @@ def _read(root: Reader) -> PolicyData:
         else PipelineLimits(),
         kubernetes=_kubernetes(root),
         role_conflicts=_role_conflicts(root),
+        step_up=read_step_up(root),
     )
     if root.has("pipeline"):
         root.child("pipeline").finish()
@@ -304,6 +308,9 @@ def _credentials(part: Reader) -> CredentialLimits:
         human_session_idle_seconds=part.whole("human_session_idle_seconds", minimum=1),
         one_time_link_seconds=part.whole("one_time_link_seconds", minimum=1),
         api_token_max_seconds=part.whole("api_token_max_seconds", minimum=1),
+        passkey_challenge_seconds=part.whole("passkey_challenge_seconds", minimum=10)
+        if part.has("passkey_challenge_seconds")
+        else 300,
     )
 
 

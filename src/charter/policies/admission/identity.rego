@@ -1,5 +1,7 @@
-# Who may come in, and from where. Signing in itself is Charter's; here is what every request of a
-# person is held against. The networks stand in data/access.json; an empty list means everywhere.
+# Who may come in, from where, and how sure Charter must be that it is them. Signing in itself is
+# Charter's; here is what every request of a person is held against. The networks stand in
+# data/access.json (an empty list means everywhere), what privileged actions ask for in
+# data/step_up.json.
 package admission.identity
 
 import rego.v1
@@ -28,4 +30,99 @@ inside(address) if {
 	net.cidr_is_valid(sprintf("%s/0", [address]))
 	some network in data.settings.access.networks
 	net.cidr_contains(network, address)
+}
+
+# METADATA
+# title: "Before privileged actions people show anew that it is them"
+# custom:
+#   id: access/step-up
+#   severity: high
+#   controls: ["SOC2 CC6.1", "ISO27001 A.8.5", "PCI-DSS 8.4.2", "HIPAA 164.312(d)"]
+#   owner: security-team
+#   fix: "Confirm that it is you: the portal asks for it, the command line does with charter login --step-up."
+deny contains {
+	"id": "access/step-up",
+	"message": missing.message,
+	"fix": missing.fix,
+} if {
+	some missing in missing_proofs
+}
+
+confirm := "Confirm that it is you: the portal asks for it, and the command line does with charter login --step-up."
+
+missing_proofs contains {
+	"message": sprintf("%s asks for a sign-in no older than %s.", [facts.action, facts.minutes(wanted.max_age_seconds)]),
+	"fix": confirm,
+} if {
+	held_against
+	not recent
+}
+
+missing_proofs contains {
+	"message": sprintf("%s asks for a second factor, and none was shown at the sign-in.", [facts.action]),
+	"fix": confirm,
+} if {
+	held_against
+	second_factor_asked
+	object.get(input, ["subject", "mfa"], false) != true
+}
+
+missing_proofs contains {
+	"message": sprintf("%s is not for personal tokens.", [facts.action]),
+	"fix": "Do it in the portal.",
+} if {
+	by_token
+	wanted.tokens == "never"
+}
+
+# Asked of people who act themselves. Whoever is carried out after an approval was asked when they
+# asked for it, and nobody acts in the question why somebody may do something.
+wanted := entry if {
+	entry := data.settings.step_up.actions[facts.action]
+	facts.human
+	not object.get(input, ["subject", "via"], "") in {"", "approval", "why"}
+	concerned(entry)
+}
+
+by_token if input.subject.via == "token"
+
+held_against if {
+	wanted
+	not by_token
+}
+
+held_against if {
+	by_token
+	wanted.tokens == "fresh"
+}
+
+# Some votes only: those on requests under one of the listed rules. A vote that does not say under
+# which is held against the list as if it were.
+concerned(entry) if not entry.only_rules
+
+concerned(entry) if {
+	some rule in entry.only_rules
+	rule in voted_on
+}
+
+concerned(entry) if {
+	entry.only_rules
+	not voted_on
+}
+
+voted_on := rules if {
+	rules := object.get(input, ["resource", "spec", "rules"], null)
+	is_array(rules)
+}
+
+recent if {
+	shown := facts.moment(input.context.session.authenticated_at)
+	facts.now_ns <= shown + (wanted.max_age_seconds * 1000000000)
+}
+
+second_factor_asked if wanted.mfa == "always"
+
+second_factor_asked if {
+	wanted.mfa == "with-passkey"
+	object.get(input, ["subject", "has_passkey"], false) == true
 }

@@ -114,6 +114,8 @@ justified if {
 # Seconds of a day.
 day := 86400
 
+minutes(seconds) := sprintf("%d minutes", [floor(seconds / 60)])
+
 now_ns := moment(input.context.now)
 
 # A moment in nanoseconds; undefined for what is not RFC 3339 with a zone.
