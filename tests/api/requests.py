@@ -39,6 +39,9 @@ BODIES: Final[dict[str, dict[str, Any]]] = {
     f"POST {API}/role-bindings": {
         "json": {"person": "otto", "role": "read-only", "scope_kind": "team", "scope": "payments"}
     },
+    f"PUT {API}/roles/{{name}}": {
+        "json": {"title": "Stops things", "permissions": {"workspace.stop": "team"}}
+    },
     f"POST {API}/templates": {"json": {"name": "go", "version": "1.0.0", "title": "Go"}},
     f"POST {API}/templates/{{template}}/approval": {"json": {"approved": True}},
     f"POST {API}/workspaces/preview": {"json": WORKSPACE},

@@ -24,6 +24,7 @@ from charter.core.policy.pipeline import ChangeState, Edit
 from charter.core.policy.reviews import Side
 from charter.services import (
     agents,
+    custom_roles,
     enforcement_points,
     governance,
     impact,
@@ -148,6 +149,9 @@ def _furnish(world: World) -> tuple[dict[str, str], dict[str, str | None]]:
     review = reviewed(world)
     expired = personal_tokens.create_token(rt, dana, "expired", 1)
     spare = personal_tokens.create_token(rt, dana, "spare", 1)
+    custom_roles.define(
+        rt, world.admin, "operator", title="Stops", permissions={"workspace.stop": "team"}
+    )
     point = enforcement_points.register(rt, world.admin, kind="opa", name="edge", settings={})
     with rt.database.unit_of_work() as tx:
         tx.update(
@@ -173,6 +177,7 @@ def _furnish(world: World) -> tuple[dict[str, str], dict[str, str | None]]:
             "template": "scratch@0.1.0",
             "review": review,
             "number": "1",
+            "name": "operator",
             "binding": first(
                 sa.select(t.role_bindings.c.id)
                 .join(t.people, t.people.c.id == t.role_bindings.c.person_id)

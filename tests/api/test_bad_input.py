@@ -381,6 +381,7 @@ PEOPLE: dict[str, tuple[str, dict[str, object]]] = {
     "project of no team": ("projects", {"name": "x", "team": "nowhere"}),
     "role unknown": ("role-bindings", {"person": "otto", "role": "owner"}),
     "role of agents": ("role-bindings", {"person": "otto", "role": "agent"}),
+    "role of spaces": ("role-bindings", {"person": "otto", "role": "read only"}),
     "role of nobody": ("role-bindings", {"person": "nobody-here", "role": "developer"}),
     "role nowhere": (
         "role-bindings",

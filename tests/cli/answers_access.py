@@ -33,3 +33,11 @@ ACCESS_MATRIX = s.AccessMatrixOut(
         )
     ],
 )
+ROLE = s.RoleOut(
+    name="operator",
+    title="Stops | things",
+    built_in=False,
+    permissions={"workspace.stop": "team"},
+    holders=2,
+    changed_at=None,
+)

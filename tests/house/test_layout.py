@@ -34,7 +34,6 @@ ABSENT: Final = {
         "enforcement_points",
         "kubernetes",
         "people",
-        "roles",
         "templates",
     },
     "api": set(),

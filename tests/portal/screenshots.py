@@ -47,6 +47,8 @@ def pages(instance: Instance, ids: dict[str, str]) -> dict[str, tuple[str, str]]
         "decision": ("dana", f"/decisions/{asking}"),
         "playground": ("sam", "/policies/playground?file=admission/workspace-limits.rego"),
         "access": ("sam", "/access?subject=dana&action=workspace.stop"),
+        "roles": ("admin", "/access/roles"),
+        "role-new": ("admin", "/access/roles/new?from=team-lead"),
         "exemptions": ("sam", "/policies/exemptions"),
         "changes": ("sam", "/policies/changes"),
         "change": ("sam", f"/policies/changes/{ids['change']}"),

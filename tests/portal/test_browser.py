@@ -146,6 +146,7 @@ def test_nobody_is_kept_out(instance: Instance, browser: Browser, scheme: str, w
             "/policies/changes",
             "/policies/playground?file=admission/workspace-limits.rego",
             "/access?subject=dana&action=workspace.stop",
+            "/access/roles",
             "/policies/exemptions",
             "/policies/reviews",
             "/policies/reviews/new",

@@ -10,7 +10,7 @@ import pytest
 from charter.core.access.permissions import Permission
 from charter.core.access.roles import ROLE_REACH, RoleName
 from charter.core.kernel.errors import ConflictError, InvalidInputError, NotFoundError
-from charter.services import access_views, agents, people, policies, roles, workspaces
+from charter.services import access_views, agents, custom_roles, people, policies, roles, workspaces
 from charter.services.access_views import Aim
 from charter.services.workspace_questions import WorkspaceRequest
 from tests.spec import spec
@@ -151,6 +151,18 @@ def test_policy_names_roles_that_nobody_holds_together(world: World) -> None:
         )  # fmt: skip
     assert refused.value.code == "separation-of-duties"
     assert "who watches leads no team" in refused.value.message
+    own = {"roles": ["developer", "own/operator"], "why": "who writes stops nothing"}
+    world.clock.advance(seconds=1)
+    listed = json.dumps(access | {"conflicting_roles": [own]})
+    policies.apply(world.rt, world.admin, {**files, "data/access.json": listed}, "SoD.")
+    custom_roles.define(
+        world.rt, world.admin, "operator", title="Stops", permissions={"workspace.stop": "team"}
+    )
+    with pytest.raises(ConflictError):
+        roles.bind_role(
+            world.rt, world.admin, person="dana", role="operator", scope_kind="team",
+            scope="payments",
+        )  # fmt: skip
     wrong = access | {"conflicting_roles": [{"roles": ["developer", "king"], "why": "no"}]}
     with pytest.raises(InvalidInputError):
         policies.apply(

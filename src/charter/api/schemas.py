@@ -321,14 +321,48 @@ class BindingOut(BaseModel):
     expires_at: datetime | None = None
 
 
+RoleText = Annotated[
+    str,
+    Field(
+        pattern=r"^[a-z][a-z0-9-]{1,39}$",
+        description="A built-in role for people, or one of the organisation's own.",
+        examples=["developer"],
+    ),
+]
+
+
 class BindingIn(In):
     """Give a role. `scope` is absent for the whole organisation."""
 
     person: Reference
-    role: Literal["developer", "team-lead", "platform-admin", "security-admin", "read-only"]
+    role: RoleText
     scope_kind: Literal["organisation", "team", "project"] = "organisation"
     scope: Reference | None = None
     expires_at: AwareDatetime | None = None
+
+
+class RoleIn(In):
+    """An own role: its permissions, each with how far it reaches."""
+
+    title: Line
+    permissions: Annotated[
+        dict[
+            Annotated[str, Field(pattern=r"^[a-z-]{1,40}\.[a-z-]{1,40}$")],
+            Literal["own", "team", "all", "shared"],
+        ],
+        Field(max_length=200, examples=[{"workspace.view": "team", "workspace.stop": "team"}]),
+    ]
+
+
+class RoleOut(BaseModel):
+    """A role and what it holds; `holders` is how many people hold it now."""
+
+    name: str
+    title: str
+    built_in: bool
+    permissions: dict[str, str]
+    holders: int
+    changed_at: datetime | None
 
 
 class PersonIn(In):

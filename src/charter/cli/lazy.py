@@ -51,7 +51,12 @@ SECTIONS: Final[tuple[tuple[str, tuple[Entry, ...]], ...]] = (
             Entry("person", "people", "People and their sign-in links.", ("people", "persons")),
             Entry("team", "teams", "Teams, their members and quotas.", ("teams",)),
             Entry("project", "projects", "Projects of teams.", ("projects",)),
-            Entry("role", "roles", "Who holds which role, and where.", ("roles",)),
+            Entry(
+                "role",
+                "roles",
+                "Who holds which role, where, and what each role may do.",
+                ("roles",),
+            ),
             Entry("access", "access", "Who may do what, and why."),
             Entry("template", "templates", "What workspaces are made from.", ("templates",)),
             Entry("size", "sizes", "Named sizes of workspaces.", ("sizes",)),

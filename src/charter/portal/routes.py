@@ -24,6 +24,7 @@ from charter.portal import (
     playground,
     policies,
     policy_changes,
+    roles,
     workspaces,
 )
 from charter.portal.visit import PortalRoute, refusal
@@ -69,6 +70,7 @@ def build_router(runtime_of: Callable[[Request], Runtime]) -> APIRouter:
         decisions.router,
         audit.router,
         access.router,
+        roles.router,
     ):
         router.include_router(part)
     return router

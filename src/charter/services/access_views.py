@@ -26,7 +26,7 @@ from charter.core.access.subjects import Agent, Human, Subject
 from charter.core.kernel.decision import Effect, Violation
 from charter.core.kernel.errors import InvalidInputError
 from charter.core.policy.bundle import Bundle
-from charter.services import agent_records, decisions, lookup, workspace_records
+from charter.services import agent_records, custom_roles, decisions, lookup, workspace_records
 from charter.services.access import missing
 from charter.services.decisions import Question
 from charter.services.runtime import Caller, Runtime
@@ -247,15 +247,16 @@ def matrix(rt: Runtime, caller: Caller) -> Json:
     del caller
     with rt.database.reading() as tx:
         policy = rt.policy.active(tx)
+        own = custom_roles.all_of(tx)
     speaking = _speaking(rt, policy.bundle)
     rows: dict[Permission, Json] = {}
-    for cell in core.matrix():
+    for cell in core.matrix(own):
         row = rows.setdefault(cell.permission, {"action": cell.permission.value, "roles": {}})
-        rules = speaking[cell.permission, "agent" if cell.role is RoleName.AGENT else "human"]
-        row["roles"][cell.role.value] = _cell(cell, rules)
+        rules = speaking[cell.permission, "agent" if cell.role == RoleName.AGENT else "human"]
+        row["roles"][cell.role] = _cell(cell, rules)
     return {
         "bundle": policy.digest,
-        "roles": [r.value for r in RoleName],
+        "roles": [*(r.value for r in RoleName), *(role.name for role in own)],
         "items": [*rows.values()],
     }
 

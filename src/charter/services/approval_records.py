@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from charter.core.access.invariants import ResourceRef
 from charter.core.access.permissions import Permission
 from charter.core.access.reach import reach_set, voting_roles
-from charter.core.access.roles import ROLE_REACH, Binding, Reach, ScopeKind
+from charter.core.access.roles import Binding, Reach, ScopeKind
 from charter.core.access.subjects import Human
 from charter.core.approvals.request import (
     ApprovalRequest,
@@ -204,7 +204,7 @@ def votable(tx: Tx, caller: Caller) -> sa.ColumnElement[bool]:
     if not isinstance(subject, Human) or not subject.active:
         return sa.false()
     held = [
-        sa.and_(c.requirements.contains([{"roles": [binding.role.value]}]), place)
+        sa.and_(c.requirements.contains([{"roles": [binding.role]}]), place)
         for binding in subject.bindings
         if binding.live(tx.now) and (place := _votes_in(subject, binding)) is not None
     ]
@@ -224,7 +224,7 @@ def votable(tx: Tx, caller: Caller) -> sa.ColumnElement[bool]:
 
 def _votes_in(human: Human, binding: Binding) -> sa.ColumnElement[bool] | None:
     """Where a binding lets its holder vote; None for a role that does not."""
-    reach = ROLE_REACH[binding.role].get(Permission.APPROVAL_VOTE)
+    reach = binding.reach_of(Permission.APPROVAL_VOTE)
     c = t.approvals.c
     match binding.scope.kind:
         case _ if reach not in (Reach.ALL, Reach.TEAM):

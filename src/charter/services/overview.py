@@ -49,7 +49,7 @@ def me(rt: Runtime, caller: Caller) -> dict[str, Any]:
             "teams": _teams(tx, list(subject.teams)),
             "roles": [
                 {
-                    "role": b.role.value,
+                    "role": b.role,
                     "scope_kind": b.scope.kind.value,
                     "scope_id": b.scope.id,
                 }

@@ -192,8 +192,7 @@ def _side(rt: Runtime, tx: Tx, caller: Caller, row: Row, asked: str | None) -> s
         )
     limits = limits_in_force(rt, tx)
     chain = scope_chain(None, None)
-    roles = {role.value for role in roles_of(caller.person.bindings, chain, tx.now)}
-    sides = side_of(roles, limits)
+    sides = side_of(roles_of(caller.person.bindings, chain, tx.now), limits)
     if asked is not None:
         sides = tuple(side for side in sides if side == asked)
     if not sides:

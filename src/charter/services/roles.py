@@ -8,12 +8,14 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from charter.core.access.custom_roles import may_give
 from charter.core.access.invariants import ResourceRef
 from charter.core.access.permissions import Permission
 from charter.core.access.reach import reach_set
-from charter.core.access.roles import ORGANISATION, RoleName, ScopeKind, conflicts
+from charter.core.access.roles import ORGANISATION, RoleName, ScopeKind
+from charter.core.access.separation import conflicts
 from charter.core.kernel.errors import ConflictError, ForbiddenError, InvalidInputError
-from charter.services import lookup, paging
+from charter.services import custom_roles, lookup, paging
 from charter.services.access import carry_out, check_visible, missing, note, simple
 from charter.services.decisions import Answer
 from charter.services.runtime import Caller, Runtime
@@ -97,6 +99,7 @@ def bind_role(
                 "The role would have ended before it began.", fix="Give a time in the future."
             )
         scope_id = _scope_id(tx, scope_kind, scope)
+        given = custom_roles.resolve(tx, role)
         # First the lock, then the roles: a query that waits for a lock itself would answer with
         # the roles from before the wait.
         tx.all(sa.select(t.people.c.id).where(t.people.c.id == holder["id"]).with_for_update())
@@ -106,8 +109,12 @@ def bind_role(
                 t.role_bindings.c.revoked_at.is_(None),
             )
         )
+        chain = _binding_ref(tx, scope_kind, scope).chain
+        excess = may_give(caller.person, given, chain, tx.now)
+        if excess is not None:
+            raise ForbiddenError(excess.message, fix=excess.fix, code="role-exceeds-giver")
         listed = rt.policy.active(tx).data.role_conflicts
-        clash = conflicts({RoleName(role), *(RoleName(h["role"]) for h in held)}, listed)
+        clash = conflicts([given, *(custom_roles.held(tx, h["role"]) for h in held)], listed)
         if clash:
             raise ConflictError(clash[0].message, fix=clash[0].fix, code="separation-of-duties")
         row = {

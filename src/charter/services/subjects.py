@@ -6,10 +6,13 @@ agent at its very next request (Spec ID-7).
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Final
+
 import sqlalchemy as sa
 
 from charter.core.access.permissions import Permission
-from charter.core.access.roles import Binding, RoleName, Scope, ScopeKind
+from charter.core.access.roles import Binding, CustomRole, Reach, Scope, ScopeKind
 from charter.core.access.subjects import Agent, Human
 from charter.core.agents.elevation import Elevation
 from charter.core.agents.tasks import TaskScope, TaskState
@@ -19,6 +22,8 @@ from charter.services.runtime import Caller
 from charter.store import tables as t
 from charter.store.unit_of_work import Tx
 
+_KNOWN: Final = frozenset(permission.value for permission in Permission)
+
 
 def load_human(tx: Tx, person_id: str) -> Human | None:
     """The person as a subject, or None when there is none; a deactivated one holds no bindings."""
@@ -26,8 +31,13 @@ def load_human(tx: Tx, person_id: str) -> Human | None:
     if person is None:
         return None
     active = person["deactivated_at"] is None
+    custom = t.custom_roles.c
     bindings = tx.all(
-        sa.select(t.role_bindings)
+        sa.select(t.role_bindings, custom.permissions)
+        .outerjoin(
+            t.custom_roles,
+            sa.and_(custom.name == t.role_bindings.c.role, custom.retired_at.is_(None)),
+        )
         .where(t.role_bindings.c.person_id == person_id, t.role_bindings.c.revoked_at.is_(None))
         .order_by(t.role_bindings.c.id)
     )
@@ -39,9 +49,10 @@ def load_human(tx: Tx, person_id: str) -> Human | None:
         handle=person["handle"],
         bindings=tuple(
             Binding(
-                RoleName(b["role"]),
+                b["role"],
                 Scope(ScopeKind(b["scope_kind"]), b["scope_id"]),
                 b["expires_at"],
+                None if b["permissions"] is None else custom_role(b["role"], b["permissions"]),
             )
             for b in bindings
         )
@@ -49,6 +60,21 @@ def load_human(tx: Tx, person_id: str) -> Human | None:
         else (),
         teams=frozenset(row["team_id"] for row in teams),
         active=active,
+    )
+
+
+def custom_role(name: str, permissions: Mapping[str, str]) -> CustomRole:
+    """An organisation's own role as it is stored.
+
+    A permission that this version does not know is left out: it can give nothing.
+    """
+    return CustomRole(
+        name,
+        tuple(
+            (Permission(permission), Reach(reach))
+            for permission, reach in sorted(permissions.items())
+            if permission in _KNOWN
+        ),
     )
 
 

@@ -149,6 +149,24 @@ provider_logouts = sa.Table(  # a logout token counts once, and also for sign-in
     _at("issued_at"),
     _at("expires_at"),
 )
+custom_roles = sa.Table(
+    "custom_roles",
+    metadata,
+    _id(),
+    _text("name"),
+    _text("title"),
+    sa.Column("permissions", JSONB, nullable=False),  # {permission: reach}
+    _text("made_by"),
+    _at("created_at"),
+    _at("changed_at"),
+    _at("retired_at", null=True),
+    sa.Index(
+        "uq_custom_roles_live_name",
+        "name",
+        unique=True,
+        postgresql_where=sa.text("retired_at IS NULL"),
+    ),
+)
 
 # --- credentials ------------------------------------------------------------------------------
 sign_in_links = sa.Table(

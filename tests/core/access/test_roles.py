@@ -17,16 +17,15 @@ from charter.core.access.roles import (
     ROLE_REACH,
     Binding,
     Reach,
-    RoleConflict,
     RoleName,
     Scope,
-    conflicts,
     permissions_anywhere,
     permissions_of,
     roles_granting,
     roles_of,
     scope_chain,
 )
+from charter.core.access.separation import RoleConflict, conflicts
 from tests.core.access.people import BINDINGS, BLUE, LATER, NOW, RED, SHOP
 from tests.spec import spec
 
@@ -54,6 +53,7 @@ audit.export         -      -      all    all    -      -
 usage.view-team      -      team   all    all    -      all
 people.manage        -      -      all    -      -      -
 role.bind            -      -      all    -      -      -
+role.define          -      -      all    -      -      -
 token.manage         own    own    own    own    -      own
 passkey.manage       own    own    own    own    -      own
 session.hand-over    own    own    own    own    -      own

@@ -95,7 +95,7 @@ def test_who_holds_nothing_is_told_so() -> None:
 @spec("ID-2")
 @pytest.mark.parametrize("role", RoleName)
 def test_the_matrix_has_every_permission_of_every_role(role: RoleName) -> None:
-    cells = {cell.permission: cell.reach for cell in matrix() if cell.role is role}
+    cells = {cell.permission: cell.reach for cell in matrix() if cell.role == role}
     assert list(cells) == list(Permission)
     assert {p: r for p, r in cells.items() if r is not None} == dict(ROLE_REACH[role])
     assert all(isinstance(reach, Reach | None) for reach in cells.values())

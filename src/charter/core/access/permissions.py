@@ -70,6 +70,7 @@ class Permission(StrEnum):
     PEOPLE_MANAGE = "people.manage"
     TEAM_MANAGE = "team.manage"
     ROLE_BIND = "role.bind"
+    ROLE_DEFINE = "role.define"
     TOKEN_MANAGE = "token.manage"  # noqa: S105  the name of a permission, no secret
     PASSKEY_MANAGE = "passkey.manage"
     SESSION_HAND_OVER = "session.hand-over"

@@ -45,7 +45,7 @@ def binding_reaches(
     human: Human, binding: Binding, action: Permission, resource: ResourceRef
 ) -> bool:
     """Whether this one binding, were it live, carries `action` as far as `resource`."""
-    reach = ROLE_REACH[binding.role].get(action)
+    reach = binding.reach_of(action)
     if reach is Reach.SHARED or (reach and resource.is_collection and action in READS):
         return True
     if reach is None or not binding.covers(resource.chain):
@@ -67,7 +67,7 @@ def human_reaches(human: Human, action: Permission, resource: ResourceRef, now: 
     )
 
 
-def voting_roles(human: Human, resource: ResourceRef, now: datetime) -> frozenset[RoleName]:
+def voting_roles(human: Human, resource: ResourceRef, now: datetime) -> frozenset[str]:
     """The roles with which the person may vote on a request about `resource` (Spec AP-1)."""
     if not human.active:
         return frozenset()
@@ -200,7 +200,7 @@ def reach_set(subject: Subject, action: Permission, now: datetime) -> ReachSet:
         everything = _AGENT_REACH.get(action) is Reach.SHARED
         return ReachSet(everything, frozenset(), frozenset(), own=action in _AGENT_REACH)
     for binding in subject.bindings if subject.active else ():
-        reach = ROLE_REACH[binding.role].get(action)
+        reach = binding.reach_of(action)
         if reach is None or not binding.live(now):
             continue
         own = True

@@ -10,10 +10,10 @@ of the team, a platform admin all of them, and all three hold the same `workspac
 and writing files and running commands stay with the owner in every role: to manage somebody's
 workspace is not to be let into it.
 
-Some sets of roles may not meet in one person (separation of duties): whoever configures the
-platform is not the one who watches over it, and the role of agents is never given to people.
+An organisation adds roles of its own (`CustomRole`); what such a role may hold is in
+`custom_roles.py`, and which roles may not meet in one person in `separation.py`.
 
-Source: Spec ID-1, ID-8, ID-9.
+Source: Spec ID-1, ID-8.
 """
 
 from __future__ import annotations
@@ -22,12 +22,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from itertools import combinations
 from types import MappingProxyType
 from typing import Final
 
 from charter.core.access.permissions import Permission
-from charter.core.kernel.decision import Effect, Violation
 
 
 class RoleName(StrEnum):
@@ -81,12 +79,33 @@ def scope_chain(team_id: str | None = None, project_id: str | None = None) -> tu
 
 
 @dataclass(frozen=True, slots=True)
-class Binding:
-    """A role held within a scope, for ever or until `expires_at`."""
+class CustomRole:
+    """An organisation's own role: each permission once, with its reach."""
 
-    role: RoleName
+    name: str
+    permissions: tuple[tuple[Permission, Reach], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Binding:
+    """A role held within a scope, for ever or until `expires_at`.
+
+    `role` is the name of a built-in role or that of `custom`, which says what the role is now.
+    """
+
+    role: str
     scope: Scope
     expires_at: datetime | None = None
+    custom: CustomRole | None = None
+
+    def reach_of(self, permission: Permission) -> Reach | None:
+        """How far the role carries this permission; None when it does not hold it."""
+        return reach_of(self.custom or self.role, permission)
+
+    @property
+    def permissions(self) -> frozenset[Permission]:
+        """What the role holds, whatever the reach."""
+        return frozenset(role_reach(self.custom or self.role))
 
     def live(self, now: datetime) -> bool:
         """Whether it still holds; a binding ends at the very moment of its expiry."""
@@ -223,6 +242,7 @@ ROLE_REACH: Final[Mapping[RoleName, Mapping[Permission, Reach]]] = MappingProxyT
                     Permission.TEAM_MANAGE,
                     Permission.ROLE_BIND,
                     Permission.SESSION_END,
+                    Permission.ROLE_DEFINE,
                     Permission.CONTROLLER_VIEW,
                     Permission.METRICS_VIEW,
                     reach=Reach.ALL,
@@ -314,6 +334,21 @@ ROLE_PERMISSIONS: Final[Mapping[RoleName, frozenset[Permission]]] = MappingProxy
 )
 
 
+_BUILT_IN: Final[Mapping[str, Mapping[Permission, Reach]]] = {
+    role.value: reach for role, reach in ROLE_REACH.items()
+}
+
+
+def role_reach(role: CustomRole | str) -> Mapping[Permission, Reach]:
+    """What a role holds and how far. A name that no built-in role has holds nothing."""
+    return dict(role.permissions) if isinstance(role, CustomRole) else _BUILT_IN.get(role, {})
+
+
+def reach_of(role: CustomRole | str, permission: Permission) -> Reach | None:
+    """How far a role carries one permission; None when it does not hold it."""
+    return role_reach(role).get(permission)
+
+
 def permissions_of(
     bindings: Iterable[Binding], chain: Iterable[Scope], now: datetime
 ) -> frozenset[Permission]:
@@ -323,7 +358,7 @@ def permissions_of(
     for binding in bindings:
         if not binding.live(now):
             continue
-        for permission, reach in ROLE_REACH[binding.role].items():
+        for permission, reach in role_reach(binding.custom or binding.role).items():
             if reach is Reach.SHARED or binding.covers(path):
                 held.add(permission)
     return frozenset(held)
@@ -331,15 +366,11 @@ def permissions_of(
 
 def permissions_anywhere(bindings: Iterable[Binding], now: datetime) -> frozenset[Permission]:
     """What these bindings allow in at least one scope; for menus and collections, not for acts."""
-    return frozenset().union(
-        *(ROLE_PERMISSIONS[binding.role] for binding in bindings if binding.live(now))
-    )
+    return frozenset().union(*(binding.permissions for binding in bindings if binding.live(now)))
 
 
-def roles_of(
-    bindings: Iterable[Binding], chain: Iterable[Scope], now: datetime
-) -> frozenset[RoleName]:
-    """The roles that hold at the end of the scope chain."""
+def roles_of(bindings: Iterable[Binding], chain: Iterable[Scope], now: datetime) -> frozenset[str]:
+    """The names of the roles that hold at the end of the scope chain."""
     path = tuple(chain)
     return frozenset(b.role for b in bindings if b.live(now) and b.covers(path))
 
@@ -350,51 +381,4 @@ def roles_granting(permission: Permission) -> tuple[RoleName, ...]:
         role
         for role in RoleName
         if role is not RoleName.AGENT and permission in ROLE_PERMISSIONS[role]
-    )
-
-
-@dataclass(frozen=True, slots=True)
-class RoleConflict:
-    """Two roles that one person may not hold, and why; from the policy's data."""
-
-    roles: frozenset[RoleName]
-    why: str
-
-
-_CONFLICTS: Final[Mapping[frozenset[RoleName], str]] = MappingProxyType(
-    {
-        frozenset({RoleName.PLATFORM_ADMIN, RoleName.SECURITY_ADMIN}): (
-            "whoever configures the platform may not be the one who watches over it"
-        ),
-        **{
-            frozenset({RoleName.AGENT, role}): (
-                "the role of agents is a class of identity of its own and never mixes with others"
-            )
-            for role in RoleName
-            if role is not RoleName.AGENT
-        },
-    }
-)
-
-
-def conflicts(
-    roles: Iterable[RoleName], listed: Iterable[RoleConflict] = ()
-) -> tuple[Violation, ...]:
-    """The separations of duties that a subject with all these roles would break (Spec ID-9).
-
-    Those of the code hold always; `listed` are those that policy adds. Scopes make no difference: a
-    conflict of interest does not end at the border of a team.
-    """
-    known = {**{conflict.roles: conflict.why for conflict in listed}, **_CONFLICTS}
-    return tuple(
-        Violation(
-            rule="invariant/separation-of-duties",
-            effect=Effect.DENY,
-            message=f"{first} and {second} may not be held together: {known[pair]}.",
-            fix=f"Remove {first} or {second} first, or bind the role to somebody else.",
-            severity="high",
-            source="Spec ID-9",
-        )
-        for first, second in combinations(sorted(set(roles)), 2)
-        if (pair := frozenset({first, second})) in known
     )

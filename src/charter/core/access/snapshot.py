@@ -16,7 +16,7 @@ from typing import Any
 
 from charter.core.access.permissions import Permission
 from charter.core.access.resource import ResourceRef
-from charter.core.access.roles import Binding, RoleName, Scope, ScopeKind
+from charter.core.access.roles import Binding, CustomRole, Reach, Scope, ScopeKind
 from charter.core.access.subjects import Agent, Human, Subject
 from charter.core.agents.elevation import Elevation
 from charter.core.agents.tasks import TaskScope, TaskState
@@ -89,14 +89,25 @@ def subject_json(subject: Subject) -> dict[str, object]:
         "active": subject.active,
         "bindings": [
             {
-                "role": b.role.value,
+                "role": b.role,
                 "scope_kind": b.scope.kind.value,
                 "scope_id": b.scope.id,
                 "expires_at": _moment(b.expires_at),
+                # Built-in roles are part of the core, whose version every record names.
+                **({} if b.custom is None else {"permissions": dict(b.custom.permissions)}),
             }
             for b in subject.bindings
         ],
     }
+
+
+def _custom(binding: Mapping[str, Any]) -> CustomRole | None:
+    if "permissions" not in binding:
+        return None
+    held = binding["permissions"].items()
+    return CustomRole(
+        binding["role"], tuple((Permission(name), Reach(reach)) for name, reach in held)
+    )
 
 
 def _human(stored: Mapping[str, Any]) -> Human:
@@ -107,9 +118,10 @@ def _human(stored: Mapping[str, Any]) -> Human:
         active=stored["active"],
         bindings=tuple(
             Binding(
-                RoleName(b["role"]),
+                b["role"],
                 Scope(ScopeKind(b["scope_kind"]), b["scope_id"]),
                 _read_moment(b["expires_at"]),
+                _custom(b),
             )
             for b in stored["bindings"]
         ),

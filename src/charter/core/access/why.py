@@ -13,7 +13,7 @@ Source: Spec ID-1, ID-2, ID-7.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -27,7 +27,15 @@ from charter.core.access.delegation import (
 from charter.core.access.permissions import READS, Permission
 from charter.core.access.reach import binding_reaches, may_reach
 from charter.core.access.resource import ResourceRef
-from charter.core.access.roles import ROLE_REACH, Binding, Reach, RoleName, ScopeKind
+from charter.core.access.roles import (
+    ROLE_REACH,
+    Binding,
+    CustomRole,
+    Reach,
+    RoleName,
+    ScopeKind,
+    reach_of,
+)
 from charter.core.access.subjects import Agent, Human, Subject
 from charter.core.agents.tasks import task_open, task_state
 from charter.core.agents.tiers import TIER_PERMISSIONS
@@ -85,7 +93,7 @@ def _person(
 def _binding(
     human: Human, binding: Binding, action: Permission, resource: ResourceRef, now: datetime
 ) -> tuple[bool, str]:
-    reach = ROLE_REACH[binding.role].get(action)
+    reach = binding.reach_of(action)
     if not binding.live(now):
         return False, "it has ended"
     if reach is None:
@@ -141,14 +149,16 @@ class MatrixCell:
     """What one role holds of one permission: its reach, or None."""
 
     permission: Permission
-    role: RoleName
+    role: str
     reach: Reach | None
 
 
-def matrix() -> tuple[MatrixCell, ...]:
-    """Every permission and every built-in role, in the order of their enumerations."""
+def matrix(custom: Iterable[CustomRole] = ()) -> tuple[MatrixCell, ...]:
+    """Every permission and every role: the built-in ones in their order, then the `custom` ones."""
+    roles: dict[str, CustomRole | str] = {role.value: role.value for role in RoleName}
+    roles |= {role.name: role for role in custom}
     return tuple(
-        MatrixCell(permission, role, ROLE_REACH[role].get(permission))
+        MatrixCell(permission, name, reach_of(role, permission))
         for permission in Permission
-        for role in RoleName
+        for name, role in roles.items()
     )

@@ -23,6 +23,7 @@ PREFIXES: Final = {
     "workspace": "ws",
     "template": "tpl",
     "binding": "rb",
+    "role": "role",
     "decision": "dec",
     "approval": "apr",
     "grant": "grt",

@@ -17,7 +17,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
-from charter.core.access.roles import RoleConflict, RoleName
+from charter.core.access.roles import RoleName
+from charter.core.access.separation import RoleConflict
 from charter.core.approvals.rules import ApprovalSettings, read_approvals
 from charter.core.kernel.canonical import parse_rfc3339
 from charter.core.kernel.decision import Mode
@@ -209,15 +210,24 @@ def _read(root: Reader) -> PolicyData:
     return data
 
 
+_OWN_ROLE = "own/"  # before the name of a role that the organisation has defined itself
+
+
 def _role_conflicts(root: Reader) -> tuple[RoleConflict, ...]:
     if not root.has("access") or not root.child("access").has("conflicting_roles"):
         return ()
     found = []
     for part in root.child("access").items("conflicting_roles"):
-        roles = part.texts("roles", choices=tuple(RoleName))
+        roles = part.texts("roles")
+        unknown = [r for r in roles if r not in list(RoleName) and not r.startswith(_OWN_ROLE)]
+        if unknown:  # a slip that is taken for an own role would separate nothing
+            names = ", ".join(RoleName)
+            part.complain("roles", f"must name {names} or {_OWN_ROLE}NAME, not {unknown[0]!r}")
         if len(set(roles)) != 2:  # noqa: PLR2004 — a pair
             part.complain("roles", "must name two different roles")
-        found.append(RoleConflict(frozenset(map(RoleName, roles)), part.text("why")))
+        found.append(
+            RoleConflict(frozenset(r.removeprefix(_OWN_ROLE) for r in roles), part.text("why"))
+        )
     return tuple(found)
 
 
