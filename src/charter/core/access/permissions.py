@@ -34,6 +34,8 @@ class Permission(StrEnum):
     AGENT_CREATE = "agent.create"
     AGENT_VIEW = "agent.view"
     AGENT_KILL = "agent.kill"
+    AGENT_ELEVATE = "agent.elevate"
+    AGENT_LOWER = "agent.lower"
     TASK_CLOSE = "task.close"
 
     CODE_PROPOSE = "code.propose"
@@ -58,6 +60,15 @@ class Permission(StrEnum):
     ENFORCEMENT_POINT_MANAGE = "enforcement-point.manage"
     QUOTA_VIEW = "quota.view"
     QUOTA_MANAGE = "quota.manage"
+    QUOTA_REQUEST = "quota.request"
+
+    PRODUCTION_ACCESS = "production.access"
+    PRODUCTION_VIEW = "production.view"
+    PRODUCTION_REVOKE = "production.revoke"
+    BREAK_GLASS_START = "break-glass.start"
+    BREAK_GLASS_VIEW = "break-glass.view"
+    BREAK_GLASS_END = "break-glass.end"
+    BREAK_GLASS_REVIEW = "break-glass.review"
 
     DECISION_VIEW = "decision.view"
     AUDIT_VIEW = "audit.view"
@@ -94,6 +105,8 @@ READS: Final = frozenset(
         Permission.POLICY_VIEW,
         Permission.ENFORCEMENT_POINT_VIEW,
         Permission.QUOTA_VIEW,
+        Permission.PRODUCTION_VIEW,
+        Permission.BREAK_GLASS_VIEW,
         Permission.DECISION_VIEW,
         Permission.AUDIT_VIEW,
         Permission.USAGE_VIEW,
@@ -117,4 +130,6 @@ VIEW_OF_KIND: Final = {
     "template": Permission.TEMPLATE_VIEW,
     "person": Permission.PEOPLE_VIEW,
     "token": Permission.TOKEN_MANAGE,
+    "production-access": Permission.PRODUCTION_VIEW,
+    "break-glass": Permission.BREAK_GLASS_VIEW,
 }

@@ -31,9 +31,16 @@ from charter.core.agents.elevation import in_force, raised_repositories
 from charter.core.agents.tasks import TaskScope
 from charter.core.kernel.decision import Violation
 
-# Actions that place something new into a team, so that being the owner is not enough: the owner
-# must belong there, or anybody could spend any team's quota.
-_PLACING = frozenset({Permission.WORKSPACE_CREATE, Permission.AGENT_CREATE})
+# Actions that place something new into a team, or reach into what is a team's, so that being the
+# owner is not enough: the owner must belong there, or anybody could spend any team's quota.
+_PLACING = frozenset(
+    {
+        Permission.WORKSPACE_CREATE,
+        Permission.AGENT_CREATE,
+        Permission.QUOTA_REQUEST,
+        Permission.PRODUCTION_ACCESS,
+    }
+)
 
 _AGENT_REACH = ROLE_REACH[RoleName.AGENT]
 

@@ -150,12 +150,26 @@ _OWN_ACCOUNT: Final = (
     Permission.SESSION_HAND_OVER,
 )
 
+# Temporary powers of others: both kinds of administrators see them and can end them.
+_WATCH_ELEVATION: Final = (
+    Permission.AGENT_LOWER,
+    Permission.PRODUCTION_VIEW,
+    Permission.PRODUCTION_REVOKE,
+    Permission.BREAK_GLASS_VIEW,
+    Permission.BREAK_GLASS_END,
+    Permission.BREAK_GLASS_REVIEW,
+)
+
 _OWN_BUSINESS: Final = (
     *_OWN_ACCOUNT,
     Permission.AGENT_CREATE,
     Permission.APPROVAL_REQUEST,
     Permission.APPROVAL_CANCEL,
     Permission.USAGE_VIEW,
+    Permission.AGENT_ELEVATE,
+    Permission.QUOTA_REQUEST,
+    Permission.PRODUCTION_ACCESS,
+    Permission.BREAK_GLASS_START,
 )
 
 ROLE_REACH: Final[Mapping[RoleName, Mapping[Permission, Reach]]] = MappingProxyType(
@@ -168,10 +182,15 @@ ROLE_REACH: Final[Mapping[RoleName, Mapping[Permission, Reach]]] = MappingProxyT
                 **_with(
                     Permission.AGENT_VIEW,
                     Permission.AGENT_KILL,
+                    Permission.AGENT_LOWER,
                     Permission.TASK_CLOSE,
                     Permission.APPROVAL_VIEW,
                     Permission.DECISION_VIEW,
                     Permission.QUOTA_VIEW,
+                    Permission.PRODUCTION_VIEW,
+                    Permission.PRODUCTION_REVOKE,
+                    Permission.BREAK_GLASS_VIEW,
+                    Permission.BREAK_GLASS_END,
                     reach=Reach.OWN,
                 ),
                 **_with(
@@ -186,12 +205,20 @@ ROLE_REACH: Final[Mapping[RoleName, Mapping[Permission, Reach]]] = MappingProxyT
             {
                 **_EVERYBODY,
                 **_INSIDE_OWN_WORKSPACE,
-                **_with(*_OWN_BUSINESS, reach=Reach.OWN),
+                **_with(
+                    *_OWN_BUSINESS,
+                    Permission.BREAK_GLASS_VIEW,
+                    Permission.BREAK_GLASS_END,
+                    reach=Reach.OWN,
+                ),
                 **_with(
                     *_MANAGE_WORKSPACE,
                     Permission.WORKSPACE_VIEW_TEAM,
+                    Permission.PRODUCTION_VIEW,
+                    Permission.PRODUCTION_REVOKE,
                     Permission.AGENT_VIEW,
                     Permission.AGENT_KILL,
+                    Permission.AGENT_LOWER,
                     Permission.TASK_CLOSE,
                     Permission.CODE_PROPOSE,
                     Permission.CODE_MERGE,
@@ -216,6 +243,7 @@ ROLE_REACH: Final[Mapping[RoleName, Mapping[Permission, Reach]]] = MappingProxyT
                     *_MANAGE_WORKSPACE,
                     Permission.WORKSPACE_VIEW_TEAM,
                     Permission.WORKSPACE_VIEW_ALL,
+                    *_WATCH_ELEVATION,
                     Permission.AGENT_VIEW,
                     Permission.AGENT_KILL,
                     Permission.TASK_CLOSE,
@@ -254,11 +282,17 @@ ROLE_REACH: Final[Mapping[RoleName, Mapping[Permission, Reach]]] = MappingProxyT
         RoleName.SECURITY_ADMIN: MappingProxyType(
             {
                 **_EVERYBODY,
-                **_with(*_OWN_ACCOUNT, Permission.USAGE_VIEW, reach=Reach.OWN),
+                **_with(
+                    *_OWN_ACCOUNT,
+                    Permission.USAGE_VIEW,
+                    Permission.BREAK_GLASS_START,
+                    reach=Reach.OWN,
+                ),
                 **_with(
                     Permission.WORKSPACE_VIEW,
                     Permission.WORKSPACE_VIEW_TEAM,
                     Permission.WORKSPACE_VIEW_ALL,
+                    *_WATCH_ELEVATION,
                     Permission.WORKSPACE_STOP,
                     Permission.AGENT_VIEW,
                     Permission.AGENT_KILL,
@@ -295,6 +329,8 @@ ROLE_REACH: Final[Mapping[RoleName, Mapping[Permission, Reach]]] = MappingProxyT
                     Permission.WORKSPACE_STOP,
                     Permission.WORKSPACE_DELETE,
                     Permission.AGENT_VIEW,
+                    Permission.AGENT_ELEVATE,
+                    Permission.AGENT_LOWER,
                     Permission.TASK_CLOSE,
                     Permission.CODE_PROPOSE,
                     Permission.CODE_MERGE,
@@ -317,6 +353,7 @@ ROLE_REACH: Final[Mapping[RoleName, Mapping[Permission, Reach]]] = MappingProxyT
                     Permission.WORKSPACE_VIEW_ALL,
                     Permission.AGENT_VIEW,
                     Permission.QUOTA_VIEW,
+                    Permission.PRODUCTION_VIEW,
                     Permission.USAGE_VIEW,
                     Permission.USAGE_VIEW_TEAM,
                     Permission.USAGE_VIEW_ALL,

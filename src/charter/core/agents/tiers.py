@@ -71,6 +71,8 @@ _READ_ONLY: Final = frozenset(
         Permission.WORKSPACE_DELETE,
         Permission.WORKSPACE_READ_FILES,
         Permission.AGENT_VIEW,
+        Permission.AGENT_ELEVATE,
+        Permission.AGENT_LOWER,
         Permission.TASK_CLOSE,
         Permission.APPROVAL_REQUEST,
         Permission.APPROVAL_VIEW,

@@ -25,6 +25,7 @@ from charter.core.kernel.decision import Mode
 from charter.core.kernel.errors import InvalidInputError
 from charter.core.kubernetes.settings import KubernetesSettings, read_settings
 from charter.core.lifecycle.transition import LifecycleLimits
+from charter.core.policy.elevation import ElevationLimits, read_elevation
 from charter.core.policy.pipeline_limits import PipelineLimits
 from charter.core.policy.reading import Reader
 from charter.core.policy.reviews import ReviewCadence, read_cadence
@@ -141,6 +142,8 @@ class PolicyData:
     """None in a bundle without data/kubernetes.json: then no cluster is answered."""
     role_conflicts: tuple[RoleConflict, ...]
     step_up: Mapping[str, StepUp]
+    elevation: ElevationLimits
+    production_environments: tuple[str, ...]
 
     @classmethod
     def from_bundle(cls, bundle: _Settings) -> PolicyData:
@@ -200,6 +203,8 @@ def _read(root: Reader) -> PolicyData:
         kubernetes=_kubernetes(root),
         role_conflicts=_role_conflicts(root),
         step_up=read_step_up(root),
+        elevation=read_elevation(root),
+        production_environments=_production(root),
     )
     if root.has("pipeline"):
         root.child("pipeline").finish()
@@ -229,6 +234,10 @@ def _role_conflicts(root: Reader) -> tuple[RoleConflict, ...]:
             RoleConflict(frozenset(r.removeprefix(_OWN_ROLE) for r in roles), part.text("why"))
         )
     return tuple(found)
+
+
+def _production(root: Reader) -> tuple[str, ...]:
+    return root.child("production").texts("environments") if root.has("production") else ()
 
 
 def _kubernetes(root: Reader) -> KubernetesSettings | None:
