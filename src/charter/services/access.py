@@ -13,7 +13,14 @@ from charter.core.access.invariants import ResourceRef, visible
 from charter.core.access.permissions import Permission
 from charter.core.audit.event import AuditEvent, Outcome, Scalar
 from charter.core.kernel.errors import ForbiddenError, NotFoundError
-from charter.services.decisions import Answer, Question, actor, ask, refuse_unless_allowed
+from charter.services.decisions import (
+    Answer,
+    Question,
+    actor,
+    ask,
+    emergency_facts,
+    refuse_unless_allowed,
+)
 from charter.services.runtime import Caller, Runtime
 from charter.store.unit_of_work import Tx
 
@@ -115,7 +122,7 @@ def note(
             resource_id=resource_id,
             outcome=outcome,
             decision_id=decision_id,
-            facts=facts or {},
+            facts={**(facts or {}), **emergency_facts(tx, caller)},
             private=private,
         )
     )

@@ -206,7 +206,9 @@ def votable(tx: Tx, caller: Caller) -> sa.ColumnElement[bool]:
     held = [
         sa.and_(c.requirements.contains([{"roles": [binding.role]}]), place)
         for binding in subject.bindings
-        if binding.live(tx.now) and (place := _votes_in(subject, binding)) is not None
+        if binding.live(tx.now)
+        and binding.break_glass is None
+        and (place := _votes_in(subject, binding)) is not None
     ]
     voted = sa.exists().where(
         t.approval_votes.c.approval_id == c.id, t.approval_votes.c.approver_id == subject.id

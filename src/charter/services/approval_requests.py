@@ -169,6 +169,7 @@ def approvers(
         .where(
             c.role.in_(roles),
             c.revoked_at.is_(None),
+            c.break_glass_id.is_(None),
             sa.or_(c.expires_at.is_(None), c.expires_at > tx.now),
             t.people.c.deactivated_at.is_(None),
             sa.or_(

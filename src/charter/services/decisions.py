@@ -17,11 +17,13 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from charter import __version__
+from charter.core.access.break_glass import emergency_of
 from charter.core.access.invariants import ResourceRef
 from charter.core.access.permissions import Permission
 from charter.core.access.reach import reach_set
 from charter.core.access.snapshot import resource_json, subject_json
-from charter.core.audit.event import ActorRef, AuditEvent, Outcome
+from charter.core.access.subjects import Human
+from charter.core.audit.event import ActorRef, AuditEvent, Outcome, Scalar
 from charter.core.kernel.canonical import canonical_json, digest_of_text
 from charter.core.kernel.decision import Decision, Effect
 from charter.core.kernel.errors import ForbiddenError, NotFoundError
@@ -193,8 +195,17 @@ def record(tx: Tx, question: Question, answer: Answer) -> None:
             outcome=OUTCOMES[answer.decision.effect],
             decision_id=answer.id,
             reason_codes=tuple(v.rule for v in answer.decision.violations),
+            facts=emergency_facts(tx, question.caller),
         )
     )
+
+
+def emergency_facts(tx: Tx, caller: Caller) -> dict[str, Scalar]:
+    """The mark of everything that somebody does under break-glass; empty in ordinary times."""
+    if not isinstance(caller.subject, Human):
+        return {}
+    emergency = emergency_of(caller.subject, tx.now)
+    return {} if emergency is None else {"break_glass": emergency}
 
 
 def actor(caller: Caller) -> ActorRef:

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from charter.core.access.break_glass import emergency_of
 from charter.core.access.delegation import (
     effective_permissions,
     effective_tier,
@@ -42,6 +43,7 @@ def subject_facts(tx: Tx, question: Question) -> dict[str, Any]:
             "task": None if subject.task is None else subject.task.id,
             **from_where,
         }
+    emergency = emergency_of(subject, tx.now)
     return {
         "kind": "human",
         "id": subject.id,
@@ -52,6 +54,7 @@ def subject_facts(tx: Tx, question: Question) -> dict[str, Any]:
         "via": question.caller.via,
         "mfa": subject.session is not None and subject.session.mfa,
         "has_passkey": subject.session is not None and subject.session.has_passkey,
+        **({} if emergency is None else {"break_glass": emergency}),
         **from_where,
     }
 

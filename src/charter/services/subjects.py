@@ -11,6 +11,7 @@ from typing import Final
 
 import sqlalchemy as sa
 
+from charter.core.access.break_glass import ordinary
 from charter.core.access.permissions import Permission
 from charter.core.access.roles import Binding, CustomRole, Reach, Scope, ScopeKind
 from charter.core.access.subjects import Agent, Human
@@ -53,6 +54,7 @@ def load_human(tx: Tx, person_id: str) -> Human | None:
                 Scope(ScopeKind(b["scope_kind"]), b["scope_id"]),
                 b["expires_at"],
                 None if b["permissions"] is None else custom_role(b["role"], b["permissions"]),
+                b["break_glass_id"],
             )
             for b in bindings
         )
@@ -98,7 +100,7 @@ def load_agent(tx: Tx, agent_id: str, credential_id: str | None = None) -> Agent
         raise NotFoundError("The agent's sponsor does not exist.", fix="Ask an administrator.")
     return Agent(
         id=row["id"],
-        sponsor=sponsor,
+        sponsor=ordinary(sponsor),  # an emergency is the person's own, never their agents'
         tier=Tier(row["tier"]),
         task=TaskScope(
             id=row["task_id"],

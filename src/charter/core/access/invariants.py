@@ -15,10 +15,12 @@ The rules, by id:
 * `invariant/tier`: outside the agent's tier;
 * `invariant/delegation-bound`: more than the agent's sponsor may do now;
 * `invariant/own-request`: approving what one asked for oneself, or one's own agent did;
+* `invariant/break-glass-withheld`, `invariant/own-review`: what an emergency role does not give, and
+  reviewing one's own emergency;
 * `invariant/agent-never-approves`, `invariant/own-change`: an agent that votes, or merges its own
   change.
 
-Source: Spec ID-1, ID-6, ID-7, ID-9, AG-1, AG-2.
+Source: Spec ID-1, ID-6, ID-7, ID-9, ID-11, AG-1, AG-2.
 """
 
 from __future__ import annotations
@@ -26,6 +28,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import datetime
 
+from charter.core.access.break_glass import withheld
 from charter.core.access.delegation import delegation_reach, effective_tier, tier_permissions
 from charter.core.access.permissions import READS, VIEW_OF_KIND, Permission
 from charter.core.access.reach import human_reaches, is_own, may_reach
@@ -99,6 +102,15 @@ def _for_human(
         )
     elif (out_of_reach := may_reach(human, action, resource, now)) is not None:
         yield out_of_reach
+    elif (kept_back := withheld(human, action, resource, now)) is not None:
+        yield kept_back
+    if action is Permission.BREAK_GLASS_REVIEW and human.id == resource.owner_id:
+        yield refuse(
+            "own-review",
+            "Nobody reviews their own emergency.",
+            "Leave it to another reviewer.",
+            source="Spec ID-11",
+        )
     if action is Permission.APPROVAL_VOTE and human.id in (
         resource.requester_id,
         resource.sponsor_id,

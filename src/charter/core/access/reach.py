@@ -81,7 +81,9 @@ def voting_roles(human: Human, resource: ResourceRef, now: datetime) -> frozense
     return frozenset(
         binding.role
         for binding in human.bindings
-        if binding.live(now) and binding_reaches(human, binding, Permission.APPROVAL_VOTE, resource)
+        if binding.live(now)
+        and binding.break_glass is None  # nobody approves by an emergency
+        and binding_reaches(human, binding, Permission.APPROVAL_VOTE, resource)
     )
 
 

@@ -91,12 +91,14 @@ class Binding:
     """A role held within a scope, for ever or until `expires_at`.
 
     `role` is the name of a built-in role or that of `custom`, which says what the role is now.
+    `break_glass` is the emergency that gave it; None for roles that somebody was given.
     """
 
     role: str
     scope: Scope
     expires_at: datetime | None = None
     custom: CustomRole | None = None
+    break_glass: str | None = None
 
     def reach_of(self, permission: Permission) -> Reach | None:
         """How far the role carries this permission; None when it does not hold it."""

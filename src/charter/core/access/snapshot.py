@@ -95,6 +95,7 @@ def subject_json(subject: Subject) -> dict[str, object]:
                 "expires_at": _moment(b.expires_at),
                 # Built-in roles are part of the core, whose version every record names.
                 **({} if b.custom is None else {"permissions": dict(b.custom.permissions)}),
+                **({} if b.break_glass is None else {"break_glass": b.break_glass}),
             }
             for b in subject.bindings
         ],
@@ -122,6 +123,7 @@ def _human(stored: Mapping[str, Any]) -> Human:
                 Scope(ScopeKind(b["scope_kind"]), b["scope_id"]),
                 _read_moment(b["expires_at"]),
                 _custom(b),
+                b.get("break_glass"),
             )
             for b in stored["bindings"]
         ),

@@ -61,7 +61,6 @@ def read_elevation(root: Reader) -> ElevationLimits:
     agents.whole("repositories_max", minimum=1)
     for dimension in DIMENSIONS:
         quotas.child("most").whole(dimension)
-    emergency.whole("fresh_seconds", minimum=60)
     limits = ElevationLimits(
         quota_max_seconds=quotas.whole("max_seconds", minimum=60),
         break_glass=BreakGlassLimits(

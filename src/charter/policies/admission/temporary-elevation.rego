@@ -71,7 +71,7 @@ deny contains {
 	"message": sprintf("%v repositories are more than the %v of one task.", [count(together), data.settings.elevation.agents.repositories_max]),
 } if {
 	elevating
-	together := {each | some each in object.get(asked, "repositories", [])} | {each | some each in object.get(asked, "task_repositories", [])}
+	together := {each | some each in object.get(asked, "repositories", [])} | {each | some each in object.get(input, ["context", "task", "repositories"], [])}
 	count(together) > data.settings.elevation.agents.repositories_max
 }
 
@@ -189,23 +189,6 @@ deny contains {
 }
 
 # METADATA
-# title: "An emergency role is taken right after signing in"
-# custom:
-#   id: break-glass/stale-authentication
-#   severity: high
-#   controls: ["SOC2 CC6.1", "ISO27001 A.8.5"]
-#   owner: security-team
-#   fix: "Sign in again and repeat it at once."
-deny contains {
-	"id": "break-glass/stale-authentication",
-	"message": "This session was opened too long ago for an emergency role.",
-} if {
-	breaking
-	object.get(input, ["context", "session"], null) != null
-	not fresh
-}
-
-# METADATA
 # title: "An emergency is reviewed by those whom policy names"
 # custom:
 #   id: break-glass/not-a-reviewer
@@ -247,9 +230,4 @@ named if {
 named if {
 	some handle in emergency.eligible_people
 	handle == object.get(input, ["subject", "handle"], "")
-}
-
-fresh if {
-	since := facts.moment(input.context.session.authenticated_at)
-	facts.now_ns - since <= data.settings.elevation.break_glass.fresh_seconds * 1000000000
 }

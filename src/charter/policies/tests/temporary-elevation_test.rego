@@ -5,8 +5,8 @@ import rego.v1
 import data.fixtures
 
 elevated := object.union(fixtures.person_acts("agent.elevate"), {
-	"resource": {"kind": "agent", "id": "agt_1", "spec": {"tier": "standard", "permissions": ["code.propose"], "repositories": ["git.example.org/a"], "task_repositories": [], "seconds": 3600}},
-	"context": {"justification": "The fix is ready."},
+	"resource": {"kind": "agent", "id": "agt_1", "spec": {"tier": "standard", "permissions": ["code.propose"], "repositories": ["git.example.org/a"], "deadline": "2026-03-02T10:00:00Z"}},
+	"context": {"justification": "The fix is ready.", "task": {"repositories": ["git.example.org/b"]}},
 })
 
 raised := object.union(fixtures.person_acts("quota.request"), {
@@ -17,7 +17,7 @@ raised := object.union(fixtures.person_acts("quota.request"), {
 emergency := object.union(fixtures.person_acts("break-glass.start"), {
 	"subject": {"handle": "lee"},
 	"resource": {"kind": "break-glass", "spec": {"role": "platform-admin", "seconds": 3600, "held_roles": ["team-lead"]}},
-	"context": {"justification": "Nothing starts any more.", "session": {"method": "passkey", "authenticated_at": "2026-03-02T08:50:00Z"}},
+	"context": {"justification": "Nothing starts any more."},
 })
 
 reviewed := object.union(fixtures.person_acts("break-glass.review"), {"subject": {"roles": ["security-admin"]}})
@@ -43,8 +43,8 @@ test_permission_not_given if {
 
 test_too_many_repositories if {
 	many := [name | some number in numbers.range(1, 10); name := sprintf("git.example.org/%d", [number])]
-	fixtures.fires("elevation/too-many-repositories", fixtures.resource(elevated, {"spec": {"task_repositories": many}}))
-	fixtures.silent("elevation/too-many-repositories", fixtures.resource(elevated, {"spec": {"repositories": many}}))
+	fixtures.fires("elevation/too-many-repositories", fixtures.resource(elevated, {"spec": {"repositories": many}}))
+	fixtures.silent("elevation/too-many-repositories", elevated)
 }
 
 test_raise_needs_approval if {
@@ -95,15 +95,6 @@ test_too_long if {
 test_no_reason if {
 	fixtures.fires("break-glass/no-reason", fixtures.context(emergency, {"justification": " "}))
 	fixtures.silent("break-glass/no-reason", emergency)
-}
-
-test_stale_authentication if {
-	fixtures.fires("break-glass/stale-authentication", fixtures.context(emergency, {"session": {"authenticated_at": "2026-03-02T08:44:59Z"}}))
-	fixtures.silent("break-glass/stale-authentication", emergency)
-}
-
-test_a_token_has_no_session if {
-	fixtures.silent("break-glass/stale-authentication", object.union(object.remove(emergency, ["context"]), {"context": {"now": fixtures.now, "justification": "It burns."}}))
 }
 
 test_not_a_reviewer if {
