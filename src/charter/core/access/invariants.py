@@ -15,8 +15,8 @@ The rules, by id:
 * `invariant/tier`: outside the agent's tier;
 * `invariant/delegation-bound`: more than the agent's sponsor may do now;
 * `invariant/own-request`: approving what one asked for oneself, or one's own agent did;
-* `invariant/break-glass-withheld`, `invariant/own-review`: what an emergency role does not give, and
-  reviewing one's own emergency;
+* `invariant/break-glass-withheld`, `invariant/own-review`: what an emergency role does not give,
+  and reviewing one's own emergency;
 * `invariant/agent-never-approves`, `invariant/own-change`: an agent that votes, or merges its own
   change.
 
