@@ -7,18 +7,51 @@ policy data, reviewed and versioned with the rules (docs/reference/settings.md l
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from charter.core.access.addresses import parse_networks
+
+ProviderName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,30}$")]
+
+
+class OidcProviderSettings(BaseModel):
+    """One OpenID provider: `CHARTER_OIDC__<name>__ISSUER` and so on."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    issuer: str = Field(
+        pattern=r"^https?://[^\s?#]+$",
+        description="The issuer, exactly as the provider writes it; all else is discovered there.",
+    )
+    client_id: str = Field(min_length=1, description="What the provider calls this Charter.")
+    client_secret_file: Path | None = Field(
+        default=None,
+        description="File with the client secret; without it Charter is a public client.",
+    )
+    label: str | None = Field(
+        default=None, max_length=60, description="What the button says; else the provider's name."
+    )
+    scopes: str = Field(
+        default="openid profile email", description="What is asked for, separated by spaces."
+    )
+    acr_values: str = Field(
+        default="", description="Classes of authentication that are asked for, best first."
+    )
+    subject_claim: str = Field(
+        default="sub", description="The claim of the ID token that names a person for ever."
+    )
+    groups_claim: str = Field(default="groups", description="The claim that lists their groups.")
 
 
 class Settings(BaseSettings):
     """Every setting, with its default; the description is what the reference shows."""
 
-    model_config = SettingsConfigDict(env_prefix="CHARTER_", extra="ignore")
+    model_config = SettingsConfigDict(
+        env_prefix="CHARTER_", extra="ignore", env_nested_delimiter="__"
+    )
 
     state_dir: Path = Field(
         default=Path(".charter"),
@@ -104,6 +137,12 @@ class Settings(BaseSettings):
     )
     policy_webhook_secret: SecretStr | None = Field(
         default=None, description="The same secret, where files cannot be mounted."
+    )
+    oidc: dict[ProviderName, OidcProviderSettings] = Field(
+        default_factory=dict,
+        description="OpenID providers that people may sign in with, by a name of your choice: "
+        "CHARTER_OIDC__CORP__ISSUER=… and the other entries below, for a provider `corp`. What "
+        "they may bring in is policy data (data/single_sign_on.json).",
     )
     organisation: str = Field(default="main", description="Name of the organisation on pages.")
     admin_handle: str = Field(

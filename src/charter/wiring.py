@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from datetime import datetime
 
 from charter import clock
+from charter.adapters.identity.oidc import OidcProvider, ProviderConfig
 from charter.adapters.rego.load import load_directory, shipped_bundle
 from charter.adapters.workspaces.local.provider import LocalProvider
 from charter.services.audit_sealing import load_or_create_key
@@ -42,7 +44,25 @@ def build_runtime(settings: Settings) -> Runtime:
         ),
         now=clock.now,
         randomness=clock.random_bytes,
+        sign_in_providers=sign_in_providers(settings, clock.now),
     )
+
+
+def sign_in_providers(
+    settings: Settings, now: Callable[[], datetime]
+) -> Mapping[str, OidcProvider]:
+    """The OpenID providers of the settings; none of them is asked anything yet."""
+    return {
+        name: OidcProvider(
+            ProviderConfig(
+                name=name,
+                **{**each.model_dump(), "label": each.label or name.replace("_", " ").title()},
+            ),
+            redirect_uri=f"{settings.url}/sign-in/oidc/{name}/callback",
+            now=now,
+        )
+        for name, each in settings.oidc.items()
+    }
 
 
 @contextmanager
@@ -52,6 +72,8 @@ def runtime(settings: Settings) -> Iterator[Runtime]:
     try:
         yield rt
     finally:
+        for found in rt.sign_in_providers.values():
+            found.close()
         rt.policy.close()
         rt.database.close()
 

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from charter.settings import Settings
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticUndefined
+
+from charter.settings import OidcProviderSettings, Settings
 
 _HEAD = """# Settings
 
@@ -21,6 +24,17 @@ def page(_root: Path) -> str:
     """The page."""
     rows = []
     for name, field in Settings.model_fields.items():
-        default = "" if field.default is None else f"`{field.default}`"
-        rows.append(f"| `CHARTER_{name.upper()}` | {default} | {field.description} |")
+        rows.append(_row(f"CHARTER_{name.upper()}", field))
+        if name == "oidc":
+            rows += [
+                _row(f"CHARTER_OIDC__<name>__{part.upper()}", each)
+                for part, each in OidcProviderSettings.model_fields.items()
+            ]
     return _HEAD + "\n".join(rows) + "\n"
+
+
+def _row(name: str, field: FieldInfo) -> str:
+    """One line of the table; what has no default must be given where its part is used."""
+    shown = field.default not in {None, ""} and field.default is not PydanticUndefined
+    default = f"`{field.default}`" if shown else "*required*" if field.is_required() else ""
+    return f"| `{name}` | {default} | {field.description} |"

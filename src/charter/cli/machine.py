@@ -56,7 +56,7 @@ def read_settings(**given: object) -> Settings:
         return Settings(**chosen)
     except ValidationError as error:
         first = error.errors()[0]
-        name = "CHARTER_" + "_".join(str(part) for part in first["loc"]).upper()
+        name = "CHARTER_" + "__".join(str(part) for part in first["loc"]).upper()
         raise usage(
             f"The setting {name} cannot be used: {first['msg']}.",
             "Correct it; docs/reference/settings.md lists the settings.",

@@ -20,6 +20,7 @@ from charter.core.audit.event import ActorRef, AuditEvent, Outcome, Scalar
 from charter.core.kernel.errors import InvalidInputError, UnauthenticatedError
 from charter.services import secrets
 from charter.services.access import note
+from charter.services.provider_sessions import AtProvider
 from charter.services.runtime import Caller, Runtime
 from charter.services.subjects import load_agent, load_human
 from charter.store import tables as t
@@ -81,6 +82,7 @@ def open_session(
     authenticated_at: datetime | None = None,
     user_agent: str | None = None,
     passkey_id: str | None = None,
+    at_provider: AtProvider | None = None,
 ) -> dict[str, Any]:
     """A new session of somebody who has just proved who they are by `method`.
 
@@ -107,6 +109,7 @@ def open_session(
         created_at=tx.now,
         last_used_at=tx.now,
         expires_at=expires_at,
+        **(at_provider.columns() if at_provider else {}),
     )
     _signed_in(tx, person_id, session_id, "session", {"method": method, "mfa": mfa})
     return {

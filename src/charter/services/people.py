@@ -28,6 +28,11 @@ _time_zones = cache(available_timezones)  # it walks a thousand files
 _PERSON = ("id", "handle", "display_name", "email", "time_zone", "created_at", "deactivated_at")
 
 
+def known_time_zone(name: str) -> bool:
+    """Whether there is such a time zone."""
+    return name in _time_zones()
+
+
 def _person_view(row: Row) -> dict[str, Any]:
     return {name: row[name] for name in _PERSON}
 
@@ -57,7 +62,7 @@ def create_person(
     time_zone: str,
 ) -> dict[str, Any]:
     """A new person with a local account; they sign in by a one-time link."""
-    if time_zone not in _time_zones():
+    if not known_time_zone(time_zone):
         raise InvalidInputError(
             f"{time_zone!r} is no time zone.", fix="Use a name such as Europe/Berlin or UTC."
         )
@@ -218,7 +223,19 @@ def add_member(rt: Runtime, caller: Caller, team_ref: str, person_ref: str) -> N
 
     def act(tx: Tx, answer: Answer) -> None:
         team, person = lookup.team(tx, team_ref), lookup.person(tx, person_ref)
-        if tx.insert_new(t.team_members, team_id=team["id"], person_id=person["id"], since=tx.now):
+        c = t.team_members.c
+        new = tx.insert_new(
+            t.team_members, team_id=team["id"], person_id=person["id"], since=tx.now
+        )
+        # Whom a provider's group put in stays from now on, whatever becomes of the group.
+        kept = not new and tx.update(
+            t.team_members,
+            c.team_id == team["id"],
+            c.person_id == person["id"],
+            c.source.is_not(None),
+            source=None,
+        )
+        if new or kept:
             note(
                 tx,
                 caller,

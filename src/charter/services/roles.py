@@ -219,13 +219,21 @@ def revoke_role(rt: Runtime, caller: Caller, binding_id: str) -> None:
     carry_out(rt, question, act)
 
 
+def lock_admins(tx: Tx) -> None:
+    """Let no other transaction take a platform admin away until this one ends.
+
+    Who also locks people takes this lock first, or two of them wait for each other.
+    """
+    tx.conn.execute(sa.text("SELECT pg_advisory_xact_lock(hashtext('charter.last-admin'))"))
+
+
 def keep_one_admin(tx: Tx, *, without: sa.ColumnElement[bool]) -> None:
     """Raise when no platform admin would be left but those `without`; holds until the commit.
 
     A role that runs out does not count: it would leave nobody in the end.
     """
     c = t.role_bindings.c
-    tx.conn.execute(sa.text("SELECT pg_advisory_xact_lock(hashtext('charter.last-admin'))"))
+    lock_admins(tx)
     others = tx.all(
         sa.select(c.id)
         .join(t.people, t.people.c.id == c.person_id)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -10,6 +10,7 @@ from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from charter.adapters.identity.oidc import OidcProvider
 from charter.adapters.workspaces.port import Provider
 from charter.core.access.subjects import Agent, Human
 from charter.services.policy_point import PolicyPoint
@@ -39,6 +40,7 @@ class Runtime:
     now: Callable[[], datetime]
     randomness: Callable[[int], bytes]
     groups: dict[str, GroupCommit[Any, Any]] = field(default_factory=dict)
+    sign_in_providers: Mapping[str, OidcProvider] = field(default_factory=dict)
 
     def group(self, name: str, make: Callable[[], GroupCommit[Any, Any]]) -> GroupCommit[Any, Any]:
         """The group commit `name`, which all threads of this runtime share."""

@@ -29,6 +29,7 @@ from charter.core.policy.elevation import ElevationLimits, read_elevation
 from charter.core.policy.pipeline_limits import PipelineLimits
 from charter.core.policy.reading import Reader
 from charter.core.policy.reviews import ReviewCadence, read_cadence
+from charter.core.policy.single_sign_on import SingleSignOn, read_single_sign_on
 from charter.core.policy.step_up import StepUp, read_step_up
 from charter.core.policy.strictness import Enforcement, read_enforcement
 from charter.core.resources.amounts import Amount
@@ -144,6 +145,7 @@ class PolicyData:
     step_up: Mapping[str, StepUp]
     elevation: ElevationLimits
     production_environments: tuple[str, ...]
+    single_sign_on: SingleSignOn
 
     @classmethod
     def from_bundle(cls, bundle: _Settings) -> PolicyData:
@@ -205,6 +207,7 @@ def _read(root: Reader) -> PolicyData:
         step_up=read_step_up(root),
         elevation=read_elevation(root),
         production_environments=_production(root),
+        single_sign_on=read_single_sign_on(root),
     )
     if root.has("pipeline"):
         root.child("pipeline").finish()

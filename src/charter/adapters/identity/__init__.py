@@ -1,0 +1,1 @@
+"""Where identities come from: providers, keys that people hold."""
