@@ -32,6 +32,39 @@ def why_no_opa() -> str:
     return "optional: there is no OPA, and no Go to build it with"
 
 
+def oidc_provider() -> Path | None:
+    """The folder of the OpenID provider that ./dev peers oidc installed."""
+    folder = _ROOT / ".dev/peers/oidc"
+    return folder if (folder / "node_modules").is_dir() and shutil.which("node") else None
+
+
+def why_no_oidc_provider() -> str:
+    """The reason for leaving out what needs it: optional only where it cannot be installed."""
+    if shutil.which("node") and shutil.which("npm"):
+        return "there is no OpenID provider; install it: ./dev peers oidc"
+    return "optional: there is no OpenID provider, and no node to run it with"
+
+
+@contextmanager
+def running_oidc_provider(
+    folder: Path, configuration: Path, port: int, log: Path
+) -> Iterator[None]:
+    """The OpenID provider on `port`; it ends with the pipe that it reads from."""
+    with log.open("a") as said:
+        process = subprocess.Popen(
+            ["node", folder / "server.js", configuration],
+            stdin=subprocess.PIPE,
+            stdout=said,
+            stderr=said,
+        )
+        try:
+            _await_listening(process, port)
+            yield
+        finally:
+            process.kill()
+            process.communicate()
+
+
 def free_port() -> int:
     """A port of this machine that nobody uses at this moment."""
     with socket.socket() as found:
@@ -75,4 +108,4 @@ def _await_listening(process: subprocess.Popen[bytes], port: int) -> None:
             break
         else:
             return
-    raise RuntimeError("OPA did not start")
+    raise RuntimeError("the program did not start")

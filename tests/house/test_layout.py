@@ -46,7 +46,8 @@ SHARED: Final = {
         "problems", "schemas", "sign_in",
     },
     "portal": {
-        "access", "assets", "charts", "forms", "identity", "render", "routes", "source", "visit",
+        "access", "assets", "charts", "forms", "identity", "render", "routes", "single_sign_on",
+        "source", "visit",
     },
 }  # fmt: skip
 

@@ -16,8 +16,9 @@ from tests.support import World
 
 Visit = Callable[[str], Visitor]
 
-# The one unsafe route that has no session yet; there the browser's word on the origin decides.
-WITHOUT_SESSION = {("POST", "/sign-in")}
+# Unsafe routes without a session: the first sign-in, where the browser's word on the origin
+# decides, and a provider's logout, which no browser sends and a signature stands for.
+WITHOUT_SESSION = {("POST", "/sign-in"), ("POST", "/sign-in/oidc/{provider}/logout")}
 
 
 def _unsafe(app: FastAPI) -> set[tuple[str, str]]:
@@ -54,7 +55,13 @@ def test_every_unsafe_route_wants_the_sessions_token(
 def test_every_route_but_the_door_wants_a_session(app: FastAPI, visit: Visit) -> None:
     stranger = visit("dana")
     stranger.client.cookies.clear()
-    open_paths = {"/sign-in", "/static/{digest}/{name:path}"}
+    open_paths = {
+        "/sign-in",
+        "/sign-in/oidc/{provider}/start",
+        "/sign-in/oidc/{provider}/callback",
+        "/sign-in/oidc/{provider}/logout",
+        "/static/{digest}/{name:path}",
+    }
     for route in iter_route_contexts(app.routes):
         if route.path in open_paths:
             continue

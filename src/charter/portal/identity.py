@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Depends, Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
+from charter.core.access.sign_in_attempt import own_path
 from charter.core.kernel.errors import CharterError
 from charter.portal.render import render
 from charter.portal.visit import (
@@ -27,7 +28,7 @@ from charter.portal.visit import (
     shared,
     visit_of,
 )
-from charter.services import identity
+from charter.services import identity, provider_sessions, single_sign_on
 from charter.services.runtime import Runtime
 
 # Routes that need no session; the same-site check stands in for the token that it would hold.
@@ -40,16 +41,39 @@ _LONGEST_LINK: Final = 500
 _OWN_PATH: Final = re.compile(r"^/(?!/)[A-Za-z0-9._/@-]*$")
 
 
-def _door(request: Request, link: str | None, error: CharterError | None = None) -> Response:
-    values = {**shared(request, None), "link": link, "error": error}
+def door(request: Request, link: str | None, error: CharterError | None = None) -> Response:
+    """The sign-in page: every way in, and why the last one did not lead there."""
+    rt: Runtime = request.state.portal_runtime
+    left = request.query_params.get("signed-out")
+    values = {
+        **shared(request, None),
+        "link": link,
+        "error": error,
+        "next": own_path(request.query_params.get("next")),
+        "ways": single_sign_on.ways(rt),
+        "still_at": None if left is None else provider_sessions.sign_out_link(rt, left),
+    }
     return HTMLResponse(render("sign_in.html", values), 200 if error is None else error.status)
+
+
+def keep_session(response: Response, rt: Runtime, session: Mapping[str, Any]) -> None:
+    """Give the browser the cookie of a session that was just opened."""
+    response.set_cookie(
+        SESSION_COOKIE,
+        session["secret"],
+        max_age=int((session["expires_at"] - rt.now()).total_seconds()),
+        path="/",
+        httponly=True,
+        samesite="lax",
+        secure=rt.settings.url.startswith("https:"),
+    )
 
 
 @open_router.get("/sign-in")
 def sign_in_page(request: Request) -> Response:
     """The page with the button, or how to get a link."""
     text = request.query_params.get("link", "")[:_LONGEST_LINK]
-    return _door(request, text.rsplit("link=", 1)[-1].strip() or None)
+    return door(request, text.rsplit("link=", 1)[-1].strip() or None)
 
 
 @open_router.post("/sign-in", dependencies=[Depends(check_same_site)])
@@ -61,25 +85,18 @@ def sign_in(request: Request, form: Annotated[Mapping[str, str], Depends(form_of
             rt, form.get("link", "")[:_LONGEST_LINK], address_of(request)
         )
     except CharterError as error:
-        return _door(request, None, error)
-    response = RedirectResponse("/", 303)
-    response.set_cookie(
-        SESSION_COOKIE,
-        session["secret"],
-        max_age=int((session["expires_at"] - rt.now()).total_seconds()),
-        path="/",
-        httponly=True,
-        samesite="lax",
-        secure=rt.settings.url.startswith("https:"),
-    )
+        return door(request, None, error)
+    response = RedirectResponse(own_path(form.get("next")), 303)
+    keep_session(response, rt, session)
     return response
 
 
 @router.post("/sign-out")
 def sign_out(visit: Signed) -> Response:
     """End the session."""
+    provider = provider_sessions.provider_of_session(visit.rt, visit.caller.credential_id)
     identity.end_session(visit.rt, visit.caller)
-    response = visit.redirect("/sign-in")
+    response = visit.redirect("/sign-in" if provider is None else f"/sign-in?signed-out={provider}")
     response.delete_cookie(SESSION_COOKIE, path="/")
     return response
 

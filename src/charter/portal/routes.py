@@ -25,6 +25,7 @@ from charter.portal import (
     policies,
     policy_changes,
     roles,
+    single_sign_on,
     workspaces,
 )
 from charter.portal.visit import PortalRoute, refusal
@@ -56,6 +57,7 @@ def build_router(runtime_of: Callable[[Request], Runtime]) -> APIRouter:
     for part in (
         _static,
         identity.open_router,
+        single_sign_on.open_router,
         identity.router,
         overview.router,
         workspaces.router,

@@ -112,12 +112,7 @@ def open_session(
         **(at_provider.columns() if at_provider else {}),
     )
     _signed_in(tx, person_id, session_id, "session", {"method": method, "mfa": mfa})
-    return {
-        "id": session_id,
-        "secret": secret,
-        "csrf_token": csrf_token,
-        "expires_at": expires_at,
-    }
+    return {"id": session_id, "secret": secret, "csrf_token": csrf_token, "expires_at": expires_at}
 
 
 def exchange_link_for_token(rt: Runtime, text: str, name: str) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from charter.adapters.identity.tokens import LoggedOut, SignedIn, refused
 from charter.core.audit.event import ActorRef, AuditEvent, Outcome
 from charter.core.kernel.errors import NotFoundError
 from charter.services.group_access import source_of
-from charter.services.runtime import Caller, Runtime
+from charter.services.runtime import Runtime
 from charter.store import tables as t
 from charter.store.unit_of_work import Tx
 
@@ -124,12 +124,12 @@ def _end(tx: Tx, table: sa.Table, provider: OidcProvider, over: LoggedOut) -> in
     return len(ended)
 
 
-def provider_of_session(rt: Runtime, caller: Caller) -> str | None:
-    """The provider with which the caller's session was opened."""
+def provider_of_session(rt: Runtime, session_id: str) -> str | None:
+    """The provider with which this session was opened."""
     query = (
         sa.select(t.external_identities.c.provider)
         .join(t.sessions, t.sessions.c.identity_id == t.external_identities.c.id)
-        .where(t.sessions.c.id == caller.credential_id)
+        .where(t.sessions.c.id == session_id)
     )
     with rt.database.reading() as tx:
         row = tx.one(query)

@@ -1,6 +1,6 @@
 """Sign in with an OpenID provider: from the button to a session of Charter's own.
 
-`begin` sends a browser away with a signed cookie; `complete` takes it back. Between the two stands
+`set_out` sends a browser away with a signed cookie; `come_back` takes it back. Between the two stands
 everything that could go wrong: another browser, another provider, a second use, a token that was
 not made for this attempt. Only then does policy say whether the provider may bring this person in.
 
@@ -94,7 +94,7 @@ def states(rt: Runtime, caller: Caller) -> list[dict[str, Any]]:
     ]
 
 
-def begin(
+def set_out(
     rt: Runtime, name: str, *, next_path: str | None, fresh: bool, person_id: str | None
 ) -> Beginning:
     """Set out to the provider `name`.
@@ -117,7 +117,7 @@ def begin(
     return Beginning(url, seal(attempt, _key(rt)), limits.one_time_link_seconds)
 
 
-def complete(
+def come_back(
     rt: Runtime,
     name: str,
     given: Mapping[str, str],
