@@ -1,8 +1,9 @@
 """Sign in with an OpenID provider: from the button to a session of Charter's own.
 
-`set_out` sends a browser away with a signed cookie; `come_back` takes it back. Between the two stands
-everything that could go wrong: another browser, another provider, a second use, a token that was
-not made for this attempt. Only then does policy say whether the provider may bring this person in.
+`set_out` sends a browser away with a signed cookie; `come_back` takes it back. Between the two
+stands everything that could go wrong: another browser, another provider, a second use, a token that
+was not made for this attempt. Only then does policy say whether the provider may bring the person
+in.
 
 Source: Spec ID-3, ID-4.
 """
