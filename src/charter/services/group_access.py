@@ -9,15 +9,17 @@ Source: Spec ID-3.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Final
 
 import sqlalchemy as sa
 
 from charter.core.access.groups import Given, MappedRole, align, given_by
-from charter.core.access.roles import ORGANISATION, RoleName, ScopeKind
+from charter.core.access.roles import ORGANISATION, CustomRole, RoleName, ScopeKind
+from charter.core.access.separation import RoleConflict
 from charter.core.audit.event import ActorRef, AuditEvent, Outcome, Scalar
-from charter.core.kernel.errors import ConflictError
+from charter.core.kernel.errors import ConflictError, InvalidInputError
+from charter.services import custom_roles
 from charter.services.roles import keep_one_admin, lock_admins
 from charter.services.runtime import Runtime
 from charter.store import tables as t
@@ -52,18 +54,21 @@ class _Alignment:
         lock_admins(tx)
         tx.all(sa.select(t.people.c.id).where(t.people.c.id == person_id).with_for_update())
 
-    def carry_out(self, wanted: Given, listed: Iterable[object]) -> None:
+    def carry_out(self, wanted: Given, listed: Iterable[RoleConflict]) -> None:
+        """Write down what `align` says."""
         teams = self._ids(t.teams, wanted.teams)
         bindings = self._bindings()
         from_groups = {_key(row): row for row in bindings if row["source"] == self._source}
-        places = self._places(wanted.roles)
-        unknown = wanted.roles - set(places)
+        own = {row["role"]: custom_roles.held(self._tx, row["role"]) for row in bindings}
+        own |= self._roles(wanted.roles)
+        places = self._places([role for role in wanted.roles if role.role in own])
         # From here on places are named by their ids, which a renaming does not change.
         alignment = align(
             Given(frozenset(teams.values()), frozenset(places.values())),
             Given(self._memberships(), frozenset(from_groups)),
-            (RoleName(row["role"]) for row in bindings if row["source"] != self._source),
-            listed,  # type: ignore[arg-type]  # conflicts, as policy data lists them
+            (row["role"] for row in bindings if row["source"] != self._source),
+            listed,
+            own,
         )
         for team_id in sorted(alignment.leave):
             self._leave(team_id)
@@ -75,8 +80,9 @@ class _Alignment:
             self._bind(role)
         for role, why in alignment.withheld.items():
             self._withhold(role, why)
-        for role in sorted(unknown):
-            self._withhold(role, f"There is no {role.scope_kind} {role.scope}.")
+        for role in sorted(wanted.roles - set(places)):
+            what = "place" if role.role in own else "role"
+            self._withhold(role, f"There is no such {what}.")
         for name in sorted(wanted.teams - set(teams)):
             self._event("team.membership-withheld", {"why": f"There is no team {name}."})
 
@@ -85,7 +91,17 @@ class _Alignment:
         rows = self._tx.all(sa.select(table.c.id, table.c.name).where(table.c.name.in_(set(names))))
         return {row["name"]: row["id"] for row in rows}
 
-    def _places(self, roles: Iterable[MappedRole]) -> dict[MappedRole, MappedRole]:
+    def _roles(self, wanted: Iterable[MappedRole]) -> dict[str, CustomRole | str]:
+        """The roles that people can hold among those that are wanted, by name."""
+        found: dict[str, CustomRole | str] = {}
+        for name in sorted({role.role for role in wanted}):
+            try:
+                found[name] = custom_roles.resolve(self._tx, name)
+            except InvalidInputError:
+                continue
+        return found
+
+    def _places(self, roles: Collection[MappedRole]) -> dict[MappedRole, MappedRole]:
         """The roles by name → the same by id; those in a place that there is not are left out."""
         found: dict[MappedRole, MappedRole] = {}
         ids = {
@@ -145,7 +161,7 @@ class _Alignment:
             t.role_bindings,
             id=self._tx.new_id("binding"),
             person_id=self._person_id,
-            role=role.role.value,
+            role=role.role,
             scope_kind=role.scope_kind.value,
             scope_id=role.scope,
             granted_by=self._source,
@@ -187,8 +203,8 @@ class _Alignment:
 
 
 def _key(row: Row) -> MappedRole:
-    return MappedRole(RoleName(row["role"]), ScopeKind(row["scope_kind"]), row["scope_id"])
+    return MappedRole(row["role"], ScopeKind(row["scope_kind"]), row["scope_id"])
 
 
 def _facts(role: MappedRole) -> dict[str, Scalar]:
-    return {"role": role.role.value, "scope": f"{role.scope_kind.value}:{role.scope}"}
+    return {"role": role.role, "scope": f"{role.scope_kind.value}:{role.scope}"}

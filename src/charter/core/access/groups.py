@@ -17,14 +17,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from charter.core.access.roles import RoleConflict, RoleName, ScopeKind, conflicts
+from charter.core.access.roles import CustomRole, ScopeKind
+from charter.core.access.separation import RoleConflict, conflicts
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class MappedRole:
     """A role that a group gives; `scope` names the team or project, None for the organisation."""
 
-    role: RoleName
+    role: str
     scope_kind: ScopeKind = ScopeKind.ORGANISATION
     scope: str | None = None
 
@@ -68,13 +69,15 @@ def given_by(mapping: Mapping[str, GroupGrant], groups: Iterable[str]) -> Given:
 def align(
     wanted: Given,
     held: Given,
-    roles_by_hand: Iterable[RoleName] = (),
+    roles_by_hand: Iterable[str] = (),
     listed: Iterable[RoleConflict] = (),
+    own: Mapping[str, CustomRole | str] | None = None,
 ) -> Alignment:
     """The way from what groups gave (`held`) to what they give now (`wanted`).
 
-    A role that stays is never lost to a new one that clashes with it, and of two new ones that
-    clash with each other neither is given: nobody chose between them.
+    `own` has the organisation's own roles by name: with which others they clash follows from what
+    they allow. A role that stays is never lost to a new one that clashes with it, and of two new
+    ones that clash with each other neither is given: nobody chose between them.
     """
     listed = tuple(listed)
     staying = {role.role for role in held.roles & wanted.roles} | set(roles_by_hand)
@@ -82,7 +85,7 @@ def align(
     names = {role.role for role in new}
     bind, withheld = [], {}
     for role in sorted(new):
-        clash = _clash(role.role, staying | names, listed)
+        clash = _clash(role.role, staying | names, listed, own or {})
         if clash is None:
             bind.append(role)
         else:
@@ -97,10 +100,13 @@ def align(
 
 
 def _clash(
-    role: RoleName, others: Iterable[RoleName], listed: tuple[RoleConflict, ...]
+    role: str,
+    others: Iterable[str],
+    listed: tuple[RoleConflict, ...],
+    own: Mapping[str, CustomRole | str],
 ) -> str | None:
     for other in sorted(set(others) - {role}):
-        found = conflicts({role, other}, listed)
+        found = conflicts((own.get(role, role), own.get(other, other)), listed)
         if found:
             return found[0].message
     return None

@@ -12,13 +12,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Final
 
 from charter.core.access.groups import GroupGrant, MappedRole
 from charter.core.access.roles import RoleName, ScopeKind
 from charter.core.policy.reading import Reader
-
-_BINDABLE: Final = tuple(role for role in RoleName if role is not RoleName.AGENT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +101,9 @@ def _grant(part: Reader) -> GroupGrant:
 
 
 def _role(part: Reader) -> MappedRole:
-    role = RoleName(part.text("role", choices=_BINDABLE))
+    role = part.text("role")
+    if role == RoleName.AGENT:
+        part.complain("role", "cannot be agent: that role is never bound to people")
     named = [kind for kind in (ScopeKind.TEAM, ScopeKind.PROJECT) if part.has(kind.value)]
     if len(named) > 1:
         part.complain("project", "cannot stand beside team: a role is bound in one place")
