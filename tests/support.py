@@ -200,6 +200,7 @@ def build_world(
             credentials=load_or_create_key(keys / "credentials.key", os.urandom),
             audit=load_or_create_key(keys / "audit.key", os.urandom),
             policy=policy_key,
+            notifications=load_or_create_key(keys / "notifications.key", os.urandom),
         ),
         now=now,
         randomness=os.urandom,

@@ -9,7 +9,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationInfo,
+    field_validator,
+)
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from charter.core.access.addresses import parse_networks
@@ -144,6 +151,43 @@ class Settings(BaseSettings):
         "CHARTER_OIDC__CORP__ISSUER=… and the other entries below, for a provider `corp`. What "
         "they may bring in is policy data (data/single_sign_on.json).",
     )
+    smtp_host: str | None = Field(
+        default=None, description="Mail server; without one, notices stay in the portal."
+    )
+    smtp_port: int = Field(default=587, ge=1, le=65535, description="Its port.")
+    smtp_security: Literal["starttls", "tls", "none"] = Field(
+        default="starttls",
+        description="`starttls` (asked for, and refused without it), `tls` (from the first byte) "
+        "or `none`, which only a mail server on this very machine may have.",
+    )
+    smtp_user: str | None = Field(default=None, description="Account at the mail server.")
+    smtp_password_file: Path | None = Field(
+        default=None, description="File with the password of that account."
+    )
+    smtp_ca_file: Path | None = Field(
+        default=None, description="Certificates (PEM) that the mail server's is checked against."
+    )
+    mail_from: str = Field(default="charter@localhost", description="Address that mails come from.")
+    webhook_private_networks: str = Field(
+        default="",
+        description="Networks, separated by commas, that webhooks may reach beside the public "
+        "internet (10.20.0.0/16,fd00::/8).",
+    )
+    webhook_loopback_http: bool = Field(
+        default=False,
+        description="Whether webhooks may be sent to this machine itself, and there without TLS.",
+    )
+    webhook_ca_file: Path | None = Field(
+        default=None, description="Certificates (PEM) that webhooks' servers are checked against."
+    )
+    notification_secrets_dir: Path | None = Field(
+        default=None,
+        description="Folder of files that hold addresses and secrets of channels, which name a "
+        "file in it in place of bringing the secret.",
+    )
+    notification_attempts: int = Field(
+        default=10, ge=1, le=50, description="How often a message is tried before it is dead."
+    )
     organisation: str = Field(default="main", description="Name of the organisation on pages.")
     admin_handle: str = Field(
         default="admin", description="Handle of the first administrator, made at first start."
@@ -185,7 +229,15 @@ class Settings(BaseSettings):
         default=8443, ge=0, le=65535, description="Port of the encrypted listener."
     )
 
-    @field_validator("trusted_proxies")
+    @field_validator("smtp_security")
+    @classmethod
+    def _no_plain_mail(cls, value: str, info: ValidationInfo) -> str:
+        host = info.data.get("smtp_host")
+        if value == "none" and host not in (None, "localhost", "127.0.0.1", "::1"):
+            raise ValueError("mail without encryption goes to a server on this machine only")
+        return value
+
+    @field_validator("trusted_proxies", "webhook_private_networks")
     @classmethod
     def _networks(cls, value: str) -> str:
         parse_networks(value)

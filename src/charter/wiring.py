@@ -41,6 +41,7 @@ def build_runtime(settings: Settings) -> Runtime:
             credentials=load_or_create_key(keys / "credentials.key", clock.random_bytes),
             audit=load_or_create_key(keys / "audit.key", clock.random_bytes),
             policy=policy_key,
+            notifications=load_or_create_key(keys / "notifications.key", clock.random_bytes),
         ),
         now=clock.now,
         randomness=clock.random_bytes,

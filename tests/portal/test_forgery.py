@@ -17,8 +17,13 @@ from tests.support import World
 Visit = Callable[[str], Visitor]
 
 # Unsafe routes without a session: the first sign-in, where the browser's word on the origin
-# decides, and a provider's logout, which no browser sends and a signature stands for.
-WITHOUT_SESSION = {("POST", "/sign-in"), ("POST", "/sign-in/oidc/{provider}/logout")}
+# decides, a provider's logout, which no browser sends and a signature stands for, and a vote that a
+# link carries, which may be followed without a session.
+WITHOUT_SESSION = {
+    ("POST", "/sign-in"),
+    ("POST", "/sign-in/oidc/{provider}/logout"),
+    ("POST", "/vote"),
+}
 
 
 def _unsafe(app: FastAPI) -> set[tuple[str, str]]:
@@ -61,6 +66,7 @@ def test_every_route_but_the_door_wants_a_session(app: FastAPI, visit: Visit) ->
         "/sign-in/oidc/{provider}/callback",
         "/sign-in/oidc/{provider}/logout",
         "/static/{digest}/{name:path}",
+        "/vote",
     }
     for route in iter_route_contexts(app.routes):
         if route.path in open_paths:

@@ -11,6 +11,7 @@ from charter.controllers import (
     drift,
     expiry,
     lifecycle,
+    notifications,
     outbox,
     policy_changes,
     policy_impact,
@@ -27,6 +28,7 @@ from charter.settings import Settings
 from charter.wiring import runtime
 
 _EXECUTORS: Final = 4  # effects wait for sandboxes, not for the processor
+_SENDERS: Final = 2  # a mail server that hangs must not hold up the webhooks
 _DRIFT_SECONDS: Final = 10.0  # how long a sandbox that died by itself may stay unnoticed
 _REVIEW_SECONDS: Final = 60.0  # a calendar of days; how old a count may be
 _SHADOW_SECONDS: Final = 5.0  # a staged candidate answers a little later than the live policy
@@ -40,6 +42,8 @@ def controllers() -> list[Controller]:
         Controller("outbox", outbox.step, workers=_EXECUTORS),
         Controller("lifecycle", lifecycle.step),
         Controller("expiry", expiry.step),
+        Controller("notifications", notifications.dispatch),
+        Controller("deliveries", notifications.send, workers=_SENDERS),
         Controller("sealing", sealing.step, every_seconds=_SEAL_SECONDS),
         Controller("policy-impact", policy_impact.step),
         Controller("policy-shadow", ShadowStep(), every_seconds=_SHADOW_SECONDS),

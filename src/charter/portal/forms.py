@@ -122,6 +122,13 @@ class VoteForm(_Fields):
     comment: Annotated[str | None, Field(max_length=4000)] = None
 
 
+class LinkVoteForm(VoteForm):
+    """A vote that a link carries."""
+
+    link: Annotated[str, Field(max_length=200)]
+    verdict: Literal["approve", "deny"]
+
+
 class ReviewForm(_Fields):
     """Why a review is opened."""
 

@@ -26,6 +26,7 @@ from charter.portal import (
     policy_changes,
     roles,
     single_sign_on,
+    votes,
     workspaces,
 )
 from charter.portal.visit import PortalRoute, refusal
@@ -59,6 +60,7 @@ def build_router(runtime_of: Callable[[Request], Runtime]) -> APIRouter:
         identity.open_router,
         single_sign_on.open_router,
         identity.router,
+        votes.open_router,
         overview.router,
         workspaces.router,
         approvals.router,

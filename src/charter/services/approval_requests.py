@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
 
 from charter.core.approvals.request import (
     ApprovalRequest,
+    ApprovalState,
     Requirement,
     Verdict,
     Vote,
     missing_fields,
     requirements_from,
 )
+from charter.core.approvals.request import state as state_of
 from charter.core.kernel.decision import Effect
 from charter.core.kernel.errors import ForbiddenError, InvalidInputError
 from charter.services.access import note
@@ -223,6 +225,11 @@ def load_all(
     for vote in votes_on(tx, *votes):
         votes[vote["approval_id"]].append(vote)
     return [(row, as_request(row, votes[row["id"]])) for row in rows]
+
+
+def is_settled(row: Row, request: ApprovalRequest, now: datetime) -> bool:
+    """Whether nothing is left to decide: by what was stored, or by the votes and the clock."""
+    return row["state"] != "pending" or state_of(request, now) is not ApprovalState.PENDING
 
 
 def votes_on(tx: Tx, *ids: str) -> Sequence[Row]:

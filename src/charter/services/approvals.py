@@ -7,6 +7,7 @@ since it was made. If it can no longer be carried out, the approval stands and s
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import sqlalchemy as sa
@@ -76,18 +77,32 @@ def get(rt: Runtime, caller: Caller, approval_id: str) -> dict[str, Any]:
 
 
 # --- voting -----------------------------------------------------------------------------------
+Along = Callable[[Tx], None] | None
+"""What is done with a vote and stands or falls with it: using up the link that carried it."""
+
+
 def approve(
-    rt: Runtime, caller: Caller, approval_id: str, comment: str | None = None
+    rt: Runtime,
+    caller: Caller,
+    approval_id: str,
+    comment: str | None = None,
+    *,
+    along: Along = None,
 ) -> dict[str, Any]:
     """Say yes. The last yes that is needed carries the request out."""
-    return _vote(rt, caller, approval_id, Verdict.APPROVE, comment)
+    return _vote(rt, caller, approval_id, Verdict.APPROVE, comment, along)
 
 
 def deny(
-    rt: Runtime, caller: Caller, approval_id: str, comment: str | None = None
+    rt: Runtime,
+    caller: Caller,
+    approval_id: str,
+    comment: str | None = None,
+    *,
+    along: Along = None,
 ) -> dict[str, Any]:
     """Say no. One no settles the request."""
-    return _vote(rt, caller, approval_id, Verdict.DENY, comment)
+    return _vote(rt, caller, approval_id, Verdict.DENY, comment, along)
 
 
 def _ref(row: Row) -> ResourceRef:
@@ -129,7 +144,12 @@ def _question(
 
 
 def _vote(
-    rt: Runtime, caller: Caller, approval_id: str, verdict: Verdict, comment: str | None
+    rt: Runtime,
+    caller: Caller,
+    approval_id: str,
+    verdict: Verdict,
+    comment: str | None,
+    along: Along,
 ) -> dict[str, Any]:
     def act(tx: Tx, answer: Answer) -> dict[str, Any]:
         found = approval_requests.load(tx, approval_id, lock=True)
@@ -144,6 +164,8 @@ def _vote(
             raise ForbiddenError(
                 refusal.message, fix=refusal.fix, code=refusal.rule.removeprefix("invariant/")
             )
+        if along is not None:
+            along(tx)
         tx.insert(
             t.approval_votes,
             approval_id=approval_id,

@@ -278,8 +278,18 @@ def _handle(tx: Tx, actor_id: str) -> str:
 
 
 # --- telling people ---------------------------------------------------------------------------
-def tell(tx: Tx, roles: tuple[str, ...], kind: str, message: str, resource: tuple[str, str]) -> int:
-    """Leave a notice for everybody who holds one of these roles in the organisation."""
+def tell(
+    tx: Tx,
+    roles: tuple[str, ...],
+    kind: str,
+    message: str,
+    resource: tuple[str, str],
+    dedupe_key: str | None = None,
+) -> int:
+    """Leave a notice for everybody who holds one of these roles in the organisation.
+
+    With a key each of them is told once.
+    """
     c = t.role_bindings.c
     holders = tx.all(
         sa.select(c.person_id)
@@ -291,7 +301,10 @@ def tell(tx: Tx, roles: tuple[str, ...], kind: str, message: str, resource: tupl
             sa.or_(c.expires_at.is_(None), c.expires_at > tx.now),
         )
     )
-    return sum(notify(tx, h["person_id"], kind, message, resource=resource) for h in holders)
+    return sum(
+        notify(tx, h["person_id"], kind, message, resource=resource, dedupe_key=dedupe_key)
+        for h in holders
+    )
 
 
 SECURITY_AND_PLATFORM = (RoleName.SECURITY_ADMIN.value, RoleName.PLATFORM_ADMIN.value)

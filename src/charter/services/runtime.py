@@ -21,11 +21,15 @@ from charter.store.unit_of_work import Database
 
 @dataclass(frozen=True, slots=True)
 class Keys:
-    """The signing keys: for agents' credentials, the audit log's checkpoints, policy bundles."""
+    """The signing keys: for agents' credentials, the audit log's checkpoints, policy bundles.
+
+    From `notifications` come the keys that sign approval links and seal the secrets of channels.
+    """
 
     credentials: Ed25519PrivateKey
     audit: Ed25519PrivateKey
     policy: Ed25519PrivateKey
+    notifications: Ed25519PrivateKey
 
 
 @dataclass(frozen=True, slots=True)

@@ -695,8 +695,79 @@ notices = sa.Table(
     _text("dedupe_key", null=True),
     _at("created_at"),
     _at("read_at", null=True),
+    _at("dispatched_at", null=True),  # when it was looked at for mails and channels
     sa.UniqueConstraint("person_id", "dedupe_key"),
     sa.Index(None, "person_id", "created_at"),
+    sa.Index("ix_notices_to_dispatch", "id", postgresql_where=sa.text("dispatched_at IS NULL")),
+)
+# Where a team or the organisation wants its news. Address and secret are sealed, or are the names
+# of files that an operator put there.
+notification_channels = sa.Table(
+    "notification_channels",
+    metadata,
+    _id(),
+    _text("kind"),  # slack, webhook
+    sa.Column("name", sa.Text, nullable=False, unique=True),
+    _ref("team_id", "teams", null=True),  # none: the whole organisation
+    sa.Column("kinds", ARRAY(sa.Text), nullable=False),
+    sa.Column("url_sealed", BYTEA, nullable=True),
+    _text("url_file", null=True),
+    _text("shown"),  # scheme and host of the address, or the name of its file
+    sa.Column("secret_sealed", BYTEA, nullable=True),
+    _text("secret_file", null=True),
+    _text("created_by"),
+    _at("created_at"),
+    _at("removed_at", null=True),
+)
+notification_preferences = sa.Table(
+    "notification_preferences",
+    metadata,
+    sa.Column("person_id", sa.Text, sa.ForeignKey("people.id"), primary_key=True),
+    sa.Column("kind", sa.Text, primary_key=True),
+    sa.Column("when", sa.Text, nullable=False),  # at-once, digest, off
+)
+# One approver's link to one request. The signature is made from the row and a key; a hash is kept.
+approval_links = sa.Table(
+    "approval_links",
+    metadata,
+    _id(),
+    _ref("approval_id", "approvals"),
+    _ref("person_id", "people"),
+    sa.Column("nonce", BYTEA, nullable=False),
+    sa.Column("token_hash", BYTEA, nullable=False),
+    _text("address"),  # where it was sent; another address of the person ends it
+    _at("made_at"),
+    _at("expires_at"),
+    _at("used_at", null=True),
+    _at("ended_at", null=True),
+    _text("ended_by", null=True),  # who opened it and was somebody else
+    sa.Index(None, "approval_id", "person_id"),
+)
+# The outbox of messages: what has to leave, what left, and what never will.
+deliveries = sa.Table(
+    "deliveries",
+    metadata,
+    _id(),
+    _text("via"),  # mail, slack, webhook
+    _ref("channel_id", "notification_channels", null=True),
+    _ref("person_id", "people", null=True),
+    _ref("notice_id", "notices"),
+    _ref("link_id", "approval_links", null=True),
+    _text("kind"),
+    _text("message"),
+    _text("resource_kind", null=True),
+    _text("resource_id", null=True),
+    sa.Column("dedupe_key", sa.Text, nullable=False, unique=True),
+    sa.Column("digest", sa.Boolean, nullable=False),
+    _at("created_at"),
+    _at("next_attempt_at"),
+    _int("attempts", 0),
+    _text("state"),
+    _text("reason", null=True),
+    _at("settled_at", null=True),
+    sa.Index("ix_deliveries_due", "next_attempt_at", postgresql_where=sa.text("state = 'waiting'")),
+    sa.Index(None, "state", "id"),
+    sa.Index(None, "person_id", "resource_id"),
 )
 controllers = sa.Table(
     "controllers",

@@ -63,11 +63,12 @@ _MANAGE_WORKSPACE: Final = (
     Permission.WORKSPACE_DELETE,
 )
 
-# With what a person proves who they are. Ending one's own sessions needs no permission at all.
+# With what a person proves who they are, and what reaches them by mail. Ending one's own sessions needs no permission at all.
 _OWN_ACCOUNT: Final = (
     Permission.TOKEN_MANAGE,
     Permission.PASSKEY_MANAGE,
     Permission.SESSION_HAND_OVER,
+    Permission.NOTIFICATION_MANAGE,
 )
 
 # Temporary powers of others: both kinds of administrators see them and can end them.
@@ -148,6 +149,8 @@ ROLE_REACH: Final[Mapping[RoleName, Mapping[Permission, Reach]]] = MappingProxyT
                     Permission.DECISION_VIEW,
                     Permission.QUOTA_VIEW,
                     Permission.USAGE_VIEW_TEAM,
+                    Permission.NOTIFICATION_VIEW,
+                    Permission.NOTIFICATION_MANAGE,
                     Permission.PEOPLE_VIEW,
                     reach=Reach.TEAM,
                 ),
@@ -191,6 +194,8 @@ ROLE_REACH: Final[Mapping[RoleName, Mapping[Permission, Reach]]] = MappingProxyT
                     Permission.ROLE_BIND,
                     Permission.SESSION_END,
                     Permission.ROLE_DEFINE,
+                    Permission.NOTIFICATION_VIEW,
+                    Permission.NOTIFICATION_MANAGE,
                     Permission.CONTROLLER_VIEW,
                     Permission.METRICS_VIEW,
                     reach=Reach.ALL,
@@ -231,6 +236,7 @@ ROLE_REACH: Final[Mapping[RoleName, Mapping[Permission, Reach]]] = MappingProxyT
                     Permission.USAGE_VIEW_ALL,
                     Permission.PEOPLE_VIEW,
                     Permission.SESSION_END,
+                    Permission.NOTIFICATION_VIEW,
                     Permission.CONTROLLER_VIEW,
                     Permission.METRICS_VIEW,
                     reach=Reach.ALL,

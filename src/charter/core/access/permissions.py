@@ -87,6 +87,8 @@ class Permission(StrEnum):
     SESSION_HAND_OVER = "session.hand-over"
     SESSION_END = "session.end"
 
+    NOTIFICATION_VIEW = "notification.view"
+    NOTIFICATION_MANAGE = "notification.manage"
     PROVIDER_VIEW = "provider.view"
     CONTROLLER_VIEW = "controller.view"
     METRICS_VIEW = "metrics.view"
@@ -113,6 +115,7 @@ READS: Final = frozenset(
         Permission.USAGE_VIEW_TEAM,
         Permission.USAGE_VIEW_ALL,
         Permission.PEOPLE_VIEW,
+        Permission.NOTIFICATION_VIEW,
         Permission.PROVIDER_VIEW,
         Permission.CONTROLLER_VIEW,
         Permission.METRICS_VIEW,

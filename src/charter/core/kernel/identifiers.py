@@ -48,6 +48,9 @@ PREFIXES: Final = {
     "review": "rev",
     "enforcement-point": "pep",
     "opening": "opn",
+    "notification-channel": "nch",
+    "delivery": "dlv",
+    "approval-link": "apl",
 }
 
 _SHAPE: Final = re.compile(r"^([a-z]{2,4})_[0-9abcdefghjkmnpqrstvwxyz]{26}$")

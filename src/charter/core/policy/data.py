@@ -26,6 +26,7 @@ from charter.core.kernel.errors import InvalidInputError
 from charter.core.kubernetes.settings import KubernetesSettings, read_settings
 from charter.core.lifecycle.transition import LifecycleLimits
 from charter.core.policy.elevation import ElevationLimits, read_elevation
+from charter.core.policy.notifications import LinkSettings, read_links
 from charter.core.policy.pipeline_limits import PipelineLimits
 from charter.core.policy.reading import Reader
 from charter.core.policy.reviews import ReviewCadence, read_cadence
@@ -134,6 +135,7 @@ class PolicyData:
     credentials: CredentialLimits
     reviews: ReviewCadence
     approvals: ApprovalSettings
+    links: LinkSettings
     enforcement: Enforcement
     exemptions: tuple[Exemption, ...]
     required_capabilities: Mapping[str, tuple[str, ...]]
@@ -192,6 +194,7 @@ def _read(root: Reader) -> PolicyData:
         credentials=_credentials(root.child("credentials")),
         reviews=read_cadence(root),
         approvals=read_approvals(root.child("approvals")),
+        links=read_links(root),
         enforcement=read_enforcement(root.child("enforcement")),
         exemptions=tuple(_exemption(part) for part in root.child("exemptions").items("exemptions")),
         required_capabilities={

@@ -1,0 +1,1 @@
+"""The ways out: mail over SMTP, and requests to webhooks."""

@@ -1,0 +1,94 @@
+"""What kinds of notices there are, and how each reaches a person or a channel.
+
+A notice is written for one person. Some are nobody else's business (a sign-in link was made for
+your account); some are news of the team, so that a chat may carry them. Some cannot be switched
+off: whoever could silence the warning that their account was used would silence it for a thief.
+
+A kind that nobody listed here is personal, comes at once and may be switched off. Kinds form
+families by their first words: `approval-escalated` is treated as `approval` is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, time, timedelta, tzinfo
+from enum import StrEnum
+from typing import Final
+
+
+class When(StrEnum):
+    """How a person wants to have a kind by mail."""
+
+    AT_ONCE = "at-once"
+    DIGEST = "digest"
+    OFF = "off"
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """`shared`: a channel of a team or the organisation may carry it. `fixed`: always at once."""
+
+    name: str
+    title: str
+    when: When = When.AT_ONCE
+    shared: bool = False
+    fixed: bool = False
+    leaves: bool = True
+
+
+KINDS: Final = (
+    Kind("approval", "Approvals that wait for you", shared=True),
+    Kind("approval-settled", "How your own requests ended"),
+    Kind("approval-link", "Somebody else opened your approval link", fixed=True),
+    Kind("break-glass", "Emergency access was used", shared=True, fixed=True),
+    Kind("access-review", "Access that you have to review", shared=True),
+    Kind("review", "Reviews of the policy", shared=True),
+    Kind("policy", "Policy changes", shared=True),
+    Kind("sign-in", "Sign-in links and sign-ins of your account", fixed=True),
+    Kind("account", "Changes of your account", fixed=True),
+    Kind("key", "Keys that have to be renewed"),
+    Kind("agent", "Your agents"),
+    Kind("workspace", "Workspaces that failed"),
+    Kind("lifecycle", "Workspaces that stop or were stopped", when=When.DIGEST),
+    Kind("notification-test", "Test messages", fixed=True),
+    # About a way out that does not work: it stays where no way out is needed.
+    Kind("delivery", "Notifications that could not be delivered", leaves=False),
+)
+_BY_NAME: Final[Mapping[str, Kind]] = {kind.name: kind for kind in KINDS}
+OTHER: Final = Kind("other", "Everything else")
+CHOOSABLE: Final = tuple(
+    kind for kind in (*KINDS, OTHER) if kind.leaves and kind.name != "notification-test"
+)
+SHARED: Final = tuple(kind.name for kind in KINDS if kind.shared)
+
+
+def kind_of(name: str) -> Kind:
+    """The listed kind that a notice of the kind `name` belongs to: the longest that fits."""
+    words = name.split("-")
+    for count in range(len(words), 0, -1):
+        found = _BY_NAME.get("-".join(words[:count]))
+        if found is not None:
+            return found
+    return OTHER
+
+
+def when_of(name: str, chosen: Mapping[str, str]) -> When:
+    """How a person who chose `chosen` (kind → when) gets a notice of the kind `name`."""
+    kind = kind_of(name)
+    if not kind.leaves:
+        return When.OFF
+    return kind.when if kind.fixed else When(chosen.get(kind.name, kind.when))
+
+
+DIGEST_AT: Final = time(8, 0)
+"""When the daily digest comes, in the person's own zone: at the beginning of a working day."""
+
+
+def next_digest(now: datetime, zone: tzinfo) -> datetime:
+    """The first digest after `now`."""
+    local = now.astimezone(zone)
+    at = datetime.combine(local.date(), DIGEST_AT, zone)
+    if at <= local:
+        at = datetime.combine(local.date() + timedelta(days=1), DIGEST_AT, zone)
+    return at.astimezone(now.tzinfo)
