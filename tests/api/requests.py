@@ -87,12 +87,23 @@ BODIES: Final[dict[str, dict[str, Any]]] = {
             "findings": [{"text": "Mend it.", "owner": "dana", "due_on": "2026-06-30"}],
         }
     },
+    f"PUT {API}/notifications/preferences": {"json": {"kinds": {"lifecycle": "off"}}},
+    f"POST {API}/notifications/channels": {
+        "json": {
+            "name": "fresh-channel",
+            "kind": "webhook",
+            "team": "payments",
+            "url": "https://hooks.example.org/in",
+            "secret": "a-secret-of-some-length",
+        }
+    },
     f"POST {API}/governance/reviews/{{review}}/close": {"json": {"outcome": "effective"}},
 }
 
 # What a name in a path means for the row `about` of the table.
 ABOUT: Final[dict[str, dict[str, str]]] = {
-    "": {"agent": "{idle_agent}"},
+    "": {"agent": "{idle_agent}", "channel": "{team_channel}"},
+    "the organisation": {"channel": "{organisation_channel}"},
     "otto": {"person": "otto"},
     "own agent": {"agent": "{agent}"},
     "agent's": {"workspace": "{agent_workspace}"},

@@ -28,6 +28,7 @@ from charter.services import (
     enforcement_points,
     governance,
     impact,
+    notification_channels,
     overview,
     people,
     workspace_use,
@@ -154,6 +155,7 @@ def _furnish(world: World) -> tuple[dict[str, str], dict[str, str | None]]:
     )
     point = enforcement_points.register(rt, world.admin, kind="opa", name="edge", settings={})
     with rt.database.unit_of_work() as tx:
+        tx.update(t.people, email=t.people.c.handle + "@example.org")
         tx.update(
             t.api_tokens,
             t.api_tokens.c.id == expired["id"],
@@ -194,6 +196,7 @@ def _furnish(world: World) -> tuple[dict[str, str], dict[str, str | None]]:
         }
     # Lee's, because the pending approval was announced to the team lead.
     ids["notice"] = overview.notices(rt, world.caller("lee"))["items"][0]["id"]
+    ids |= made_channels(world)
     analysed = impact.create(rt, world.admin, digest=ids["digest"])
     ids["impact_run"] = analysed["id"]
     ids |= made_changes(world, ids["digest"])
@@ -206,6 +209,23 @@ def _furnish(world: World) -> tuple[dict[str, str], dict[str, str | None]]:
         "agent": world.tokens["agent"],
     }
     return ids, tokens
+
+
+def made_channels(world: World) -> dict[str, str]:
+    """A channel of dana's team with a message that waits, and one of the organisation."""
+    made = {
+        f"{name}_channel": notification_channels.add_channel(
+            world.rt,
+            world.admin,
+            kind="slack",
+            name=name,
+            team="payments" if name == "team" else None,
+            url="https://chat.example.org/in",
+        )["id"]
+        for name in ("team", "organisation")
+    }
+    test = notification_channels.test_channel(world.rt, world.admin, made["team_channel"])
+    return {**made, "delivery": test["delivery"]}
 
 
 def made_changes(world: World, active: str) -> dict[str, str]:
@@ -244,7 +264,11 @@ def built_stage(world: World) -> Iterator[Stage]:
     ids, tokens = _furnish(world)
     with world.rt.database.engine.connect() as conn:
         outer = conn.begin()
-        rt = dataclasses.replace(world.rt, database=UndoneDatabase(world.rt.database, conn))
+        rt = dataclasses.replace(
+            world.rt,
+            database=UndoneDatabase(world.rt.database, conn),
+            settings=world.rt.settings.model_copy(update={"smtp_host": "mail.example.org"}),
+        )
         app = build_api(rt)
         with TestClient(app, raise_server_exceptions=False) as client:
             yield Stage(world, app, client, conn, ids, tokens)

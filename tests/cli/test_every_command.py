@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from charter.api import notification_schemas as n
 from charter.api import policy_changes
 from charter.api import schemas as s
 from charter.api.impact import ImpactIn
@@ -18,6 +19,7 @@ from charter.cli.command import is_argument
 from charter.cli.main import root
 from tests.cli import answers as a
 from tests.cli import answers_access as aa
+from tests.cli import answers_notifications as an
 from tests.cli import answers_policy as ap
 from tests.spec import spec
 
@@ -275,6 +277,30 @@ CALLS: dict[str, tuple[list[str], dict[str, Any]]] = {
     "audit state": ([], {"GET /audit/state": a.STATE}),
     "audit proof": (["evt_1"], {"GET /audit/events/evt_1/proof": b"proof\n"}),
     "audit export": (["--output", "EXPORT"], {"GET /audit/export": b"PK"}),
+    "notification preferences": ([], {"GET /notifications/preferences": an.PREFERENCES}),
+    "notification prefer": (
+        ["approval", "digest"],
+        {"PUT /notifications/preferences": an.PREFERENCES},
+    ),
+    "notification test": ([], {"POST /notifications/test": an.TEST}),
+    "notification deliveries": ([], {"GET /notifications/deliveries": a.page(an.DELIVERY)}),
+    "notification retry": (
+        ["dlv_1"],
+        {"POST /notifications/deliveries/dlv_1/retry": an.DELIVERY},
+    ),
+    "notification channel list": ([], {"GET /notifications/channels": a.page(an.CHANNEL)}),
+    "notification channel add": (
+        ["news", "--kind", "webhook", "--url-file", "news-address"],
+        {"POST /notifications/channels": an.CHANNEL},
+    ),
+    "notification channel test": (
+        ["news"],
+        {"POST /notifications/channels/news/test": an.TEST},
+    ),
+    "notification channel remove": (
+        ["news", "--yes"],
+        {"DELETE /notifications/channels/news": None},
+    ),
     "notice list": ([], {"GET /notices": a.page(a.NOTICE)}),
     "notice read": (["ntc_1"], {"POST /notices/ntc_1/read": None}),
     "controller list": ([], {"GET /controllers": a.page(a.CONTROLLER)}),
@@ -396,6 +422,8 @@ def test_request_bodies_are_what_the_api_takes(
         "policy impact": ImpactIn,
         "enforcement-point register": s.EnforcementPointIn,
         "enforcement-point rotate": s.RotateIn,
+        "notification prefer": n.PreferencesIn,
+        "notification channel add": n.ChannelIn,
         "policy rollback": s.RollbackIn,
         "policy propose": policy_changes.ChangeIn,
         "policy review approve": policy_changes.ReviewIn,

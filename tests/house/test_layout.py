@@ -18,6 +18,7 @@ NOUNS: Final = (
     "impact",
     "enforcement_points",
     "kubernetes",
+    "notifications",
     "overview",
     "people",
     "playground",
@@ -42,12 +43,12 @@ ABSENT: Final = {
 # Modules of a face that serve all nouns, or a noun that has no service of its own.
 SHARED: Final = {
     "api": {
-        "access", "app", "authzen", "deps", "headers", "limits", "metrics", "opa", "points",
-        "problems", "schemas", "sign_in",
+        "access", "app", "authzen", "deps", "headers", "limits", "metrics",
+        "notification_schemas", "opa", "points", "problems", "schemas", "sign_in",
     },
     "portal": {
         "access", "assets", "charts", "forms", "identity", "render", "routes", "single_sign_on",
-        "source", "visit",
+        "source", "visit", "votes",
     },
 }  # fmt: skip
 
@@ -80,6 +81,7 @@ def test_a_noun_of_the_core_is_spelt_like_its_service() -> None:
         "approvals",
         "audit",
         "kubernetes",
+        "notifications",
     }
     assert {"agents", "approvals", "audit", "lifecycle"} <= modules("services")
 

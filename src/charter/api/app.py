@@ -23,6 +23,7 @@ from charter.api import (
     impact,
     kubernetes,
     metrics,
+    notifications,
     opa,
     overview,
     people,
@@ -61,6 +62,7 @@ _ROUTERS = (
     enforcement_points.router,
     audit.router,
     overview.router,
+    notifications.router,
 )
 # Whoever holds a one-time link, and a forge that signs what it sends.
 _WITHOUT_CALLER = {f"{PREFIX}/sign-in", f"{PREFIX}/policies/source/webhook"}

@@ -91,6 +91,7 @@ def _machine() -> Iterator[Check]:
     yield _guarded("database", lambda: _database(settings))
     yield _guarded("disk space", lambda: _disk(settings))
     yield _guarded("port", lambda: _port(settings))
+    yield _guarded("mail", lambda: _mail(settings))
 
 
 def _guarded(name: str, check: Callable[[], Check]) -> Check:
@@ -192,6 +193,26 @@ def _port(settings: Settings) -> Check:
         f"{where} is taken by another program, or by Charter with another state folder.",
         "Choose another CHARTER_PORT if charter up is to run here.",
     )
+
+
+def _mail(settings: Settings) -> Check:
+    """Sign in at the mail server and hang up; nothing is sent."""
+    if settings.smtp_host is None:
+        return Check("mail", "ok", "no mail server is set: notices stay in the portal")
+    from charter.adapters.notify import mail  # noqa: PLC0415 — only where there is one
+
+    server = mail.Server(
+        settings.smtp_host,
+        settings.smtp_port,
+        settings.smtp_security,
+        settings.smtp_user,
+        settings.smtp_password_file,
+        settings.smtp_ca_file,
+    )
+    wrong = mail.probe(server)
+    if wrong is not None:
+        return Check("mail", "fail", wrong, "Correct the CHARTER_SMTP_… settings.")
+    return Check("mail", "ok", f"{server.host}:{server.port} takes mails ({server.security})")
 
 
 # --- the server -----------------------------------------------------------------------------

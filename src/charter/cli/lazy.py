@@ -37,6 +37,12 @@ SECTIONS: Final[tuple[tuple[str, tuple[Entry, ...]], ...]] = (
             Entry("agent", "agents", "Sponsor agents, and stop them.", ("agents",)),
             Entry("approval", "approvals", "Vote on what waits for a person.", ("approvals",)),
             Entry("notice", "notices", "What you should know.", ("notices",)),
+            Entry(
+                "notification",
+                "notifications",
+                "Mails, channels, and what was sent.",
+                ("notifications",),
+            ),
             Entry("overview", "overview", "The platform at a glance.", single=True),
             Entry("explain", "explain", "Why something was decided as it was."),
         ),

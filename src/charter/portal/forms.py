@@ -129,6 +129,18 @@ class LinkVoteForm(VoteForm):
     verdict: Literal["approve", "deny"]
 
 
+class ChannelForm(_Fields):
+    """A channel for notices."""
+
+    kind: Literal["slack", "webhook"]
+    name: Slug
+    team: Reference | None = None
+    url: Annotated[str, Field(max_length=2000)]
+    secret: Annotated[
+        str | None, Field(min_length=16, max_length=500, pattern=r"^[\x21-\x7e]+$")
+    ] = None
+
+
 class ReviewForm(_Fields):
     """Why a review is opened."""
 

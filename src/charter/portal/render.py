@@ -42,6 +42,7 @@ _TONES: Final = {
         "closed",
         "held",
         "trusted",
+        "delivered",
     ),
     "warn": (
         "starting",
@@ -59,6 +60,7 @@ _TONES: Final = {
         "queued",
         "rolled-back",
         "soon",
+        "waiting",
     ),
     "bad": (
         "failed",
@@ -70,6 +72,7 @@ _TONES: Final = {
         "high",
         "refused",
         "overdue",
+        "dead",
     ),
     "ask": ("pending", "in-review", "require_approval", "approval-required", "approval_required"),
 }

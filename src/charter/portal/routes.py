@@ -20,6 +20,7 @@ from charter.portal import (
     governance,
     identity,
     impact,
+    notifications,
     overview,
     playground,
     policies,
@@ -75,6 +76,7 @@ def build_router(runtime_of: Callable[[Request], Runtime]) -> APIRouter:
         audit.router,
         access.router,
         roles.router,
+        notifications.router,
     ):
         router.include_router(part)
     return router
