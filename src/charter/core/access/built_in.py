@@ -63,7 +63,8 @@ _MANAGE_WORKSPACE: Final = (
     Permission.WORKSPACE_DELETE,
 )
 
-# With what a person proves who they are, and what reaches them by mail. Ending one's own sessions needs no permission at all.
+# With what a person proves who they are, and what reaches them by mail. Ending one's own sessions
+# needs no permission at all.
 _OWN_ACCOUNT: Final = (
     Permission.TOKEN_MANAGE,
     Permission.PASSKEY_MANAGE,
