@@ -203,13 +203,12 @@ passkeys = sa.Table(
     _at("removed_at", null=True),
     sa.Index(None, "person_id"),
 )
-passkey_challenges = sa.Table(
+passkey_challenges = sa.Table(  # an answer uses its challenge up, whether it is right or wrong
     "passkey_challenges",
     metadata,
-    _id(),
+    _id(),  # the challenge's SHA-256
     _text("purpose"),
     _text("bound_to"),  # the session, or the hash of a cookie of the browser that asked
-    sa.Column("challenge", BYTEA, nullable=False),
     _at("expires_at"),
     sa.Index(None, "expires_at"),
 )

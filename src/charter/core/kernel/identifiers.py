@@ -33,7 +33,6 @@ PREFIXES: Final = {
     "token": "tok",
     "link": "lnk",
     "passkey": "psk",
-    "challenge": "pch",
     "credential": "crd",
     "production-access": "pac",
     "elevation": "elv",

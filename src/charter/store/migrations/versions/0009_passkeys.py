@@ -40,7 +40,6 @@ def upgrade() -> None:
         sa.Column("id", sa.Text(), nullable=False),
         sa.Column("purpose", sa.Text(), nullable=False),
         sa.Column("bound_to", sa.Text(), nullable=False),
-        sa.Column("challenge", BYTEA(), nullable=False),
         sa.Column("expires_at", sa.DateTime(timezone=True), nullable=False),
         sa.PrimaryKeyConstraint("id", name="pk_passkey_challenges"),
     )
