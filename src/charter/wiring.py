@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
+from typing import Any
 
 from charter import clock
 from charter.adapters.identity.oidc import OidcProvider, ProviderConfig
 from charter.adapters.rego.load import load_directory, shipped_bundle
 from charter.adapters.workspaces.local.provider import LocalProvider
 from charter.services.audit_sealing import load_or_create_key
-from charter.services.bootstrap import bootstrap
+from charter.services.bootstrap import bootstrap, recover_admin
 from charter.services.policy_point import PolicyPoint, engine_maker
 from charter.services.runtime import Keys, Runtime
 from charter.settings import Settings
@@ -77,6 +78,12 @@ def runtime(settings: Settings) -> Iterator[Runtime]:
             found.close()
         rt.policy.close()
         rt.database.close()
+
+
+def recover(settings: Settings, handle: str | None, *, forget_passkeys: bool) -> dict[str, Any]:
+    """A one-time link for a platform admin, for whoever has the installation in their hands."""
+    with runtime(settings) as rt:
+        return recover_admin(rt, handle or settings.admin_handle, forget_passkeys=forget_passkeys)
 
 
 def prepare(settings: Settings) -> str | None:

@@ -32,6 +32,8 @@ SPONSORED: Final = {
 BODIES: Final[dict[str, dict[str, Any]]] = {
     f"POST {API}/sign-in": {"json": {"link": "{link}"}},
     f"POST {API}/tokens": {"json": {"name": "laptop"}},
+    f"PUT {API}/passkeys/{{passkey}}": {"json": {"name": "laptop"}},
+    f"DELETE {API}/passkeys/{{passkey}}": {"params": {"last": "true"}},
     f"POST {API}/people": {"json": {"handle": "newcomer"}},
     f"POST {API}/teams": {"json": {"name": "search-two"}},
     f"POST {API}/teams/{{team}}/members": {"json": {"person": "otto"}},

@@ -42,6 +42,7 @@ from charter.services.policy_records import PIPELINE, receive
 from charter.services.workspace_questions import WorkspaceRequest
 from charter.store import tables as t
 from charter.store.unit_of_work import Database, Tx
+from tests.passkeys import in_browser, with_passkey
 from tests.support import STARTER, World
 
 
@@ -154,8 +155,12 @@ def _furnish(world: World) -> tuple[dict[str, str], dict[str, str | None]]:
         rt, world.admin, "operator", title="Stops", permissions={"workspace.stop": "team"}
     )
     point = enforcement_points.register(rt, world.admin, kind="opa", name="edge", settings={})
+    _, passkey = with_passkey(world, "dana")
+    browser, _ = in_browser(world, "dana")
     with rt.database.unit_of_work() as tx:
         tx.update(t.people, email=t.people.c.handle + "@example.org")
+        # She has a passkey and signed in with it, or she could not touch her passkeys.
+        tx.update(t.api_tokens, t.api_tokens.c.id == dana.credential_id, mfa=True)
         tx.update(
             t.api_tokens,
             t.api_tokens.c.id == expired["id"],
@@ -175,6 +180,8 @@ def _furnish(world: World) -> tuple[dict[str, str], dict[str, str | None]]:
             "person": "dana",
             "otto": "otto",
             "token_id": spare["id"],
+            "passkey": passkey,
+            "session": browser.credential_id,
             "point": point["id"],
             "template": "scratch@0.1.0",
             "review": review,

@@ -19,6 +19,7 @@ from charter.cli.command import is_argument
 from charter.cli.main import root
 from tests.cli import answers as a
 from tests.cli import answers_access as aa
+from tests.cli import answers_account as acc
 from tests.cli import answers_notifications as an
 from tests.cli import answers_policy as ap
 from tests.spec import spec
@@ -34,6 +35,7 @@ LOCAL = NO_JSON | {
     "down",
     "status",
     "reset",
+    "recover",
     "doctor",
     "login",
     "logout",
@@ -57,6 +59,11 @@ RUNNING = a.outcome(workspace=a.workspace())
 CALLS: dict[str, tuple[list[str], dict[str, Any]]] = {
     "whoami": ([], {"GET /me": a.ME}),
     "overview": ([], {"GET /overview": a.OVERVIEW}),
+    "session list": (["--person", "dana"], {"GET /sessions": a.page(acc.SESSION)}),
+    "session end": (["ses_1"], {"DELETE /sessions/ses_1": None}),
+    "passkey list": (["--person", "dana"], {"GET /passkeys": a.page(acc.PASSKEY)}),
+    "passkey rename": (["psk_1", "phone"], {"PUT /passkeys/psk_1": acc.PASSKEY}),
+    "passkey remove": (["psk_1", "--last", "--yes"], {"DELETE /passkeys/psk_1": None}),
     "token list": ([], {"GET /tokens": a.page(a.TOKEN)}),
     "token create": (["ci"], {"POST /tokens": a.TOKEN}),
     "token revoke": (["tok_1"], {"DELETE /tokens/tok_1": None}),
@@ -418,6 +425,7 @@ def test_request_bodies_are_what_the_api_takes(
         "template approve": s.TemplateApprovalIn,
         "template withdraw": s.TemplateApprovalIn,
         "token create": s.TokenIn,
+        "passkey rename": s.PasskeyIn,
         "policy apply": s.BundleIn,
         "policy impact": ImpactIn,
         "enforcement-point register": s.EnforcementPointIn,

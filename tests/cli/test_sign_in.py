@@ -163,3 +163,47 @@ def test_a_proxy_of_the_environment_is_not_asked_for_this_machine(
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
     server.on("GET /me", a.wire(a.ME))
     assert charter("whoami").code == 0
+
+
+FRESH_SECRET = "charter_pat_" + "0" * 26 + "_" + "d" * 43
+
+
+def test_a_step_up_puts_a_fresh_token_in_place_of_the_saved_one(
+    signed_out: Any, charter: Any
+) -> None:
+    charter("login", "--link", LINK_SECRET)
+    fresh = a.TOKEN.model_copy(update={"secret": FRESH_SECRET})
+    signed_out.on("POST /sign-in", a.wire(fresh), 201)
+    signed_out.on("POST /sign-out", None, 204)
+    ended = charter("login", "--step-up", "--link", LINK_SECRET)
+    assert ended.code == 0, ended.err
+    assert signed_out.last.path == "/sign-out"
+    assert signed_out.last.headers["authorization"] == f"Bearer {TOKEN_SECRET}"
+    saved = json.loads(profile.path().read_text())["servers"][signed_out.url]["token"]
+    assert saved == FRESH_SECRET
+
+
+def test_a_step_up_with_somebody_elses_link_changes_nothing(signed_out: Any, charter: Any) -> None:
+    charter("login", "--link", LINK_SECRET)
+    fresh = a.TOKEN.model_copy(update={"secret": FRESH_SECRET})
+    signed_out.on("POST /sign-in", a.wire(fresh), 201)
+    signed_out.on("POST /sign-out", None, 204)
+    signed_out.on("GET /me", a.wire(a.ME.model_copy(update={"handle": "lee"})))
+    ended = charter("login", "--step-up", "--link", LINK_SECRET)
+    assert ended.code == 1
+    assert "link of lee" in ended.err
+    # The token that was made for somebody else is ended, the saved one is kept.
+    assert signed_out.last.headers["authorization"] == f"Bearer {FRESH_SECRET}"
+    saved = json.loads(profile.path().read_text())["servers"][signed_out.url]["token"]
+    assert saved == TOKEN_SECRET
+
+
+def test_a_step_up_needs_a_saved_sign_in(
+    signed_out: Any, charter: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ended = charter("login", "--step-up", "--link", LINK_SECRET)
+    assert ended.code == 2
+    assert "nothing to confirm" in ended.err
+    monkeypatch.setenv("CHARTER_TOKEN", TOKEN_SECRET)
+    assert "CHARTER_TOKEN" in charter("login", "--step-up", "--link", LINK_SECRET).err
+    assert signed_out.requests == []

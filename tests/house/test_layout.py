@@ -20,11 +20,13 @@ NOUNS: Final = (
     "kubernetes",
     "notifications",
     "overview",
+    "passkeys",
     "people",
     "playground",
     "policies",
     "policy_changes",
     "roles",
+    "sessions",
     "templates",
     "workspaces",
 )
@@ -34,7 +36,9 @@ ABSENT: Final = {
     "portal": {
         "enforcement_points",
         "kubernetes",
+        "passkeys",
         "people",
+        "sessions",
         "templates",
     },
     "api": set(),

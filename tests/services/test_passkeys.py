@@ -26,6 +26,7 @@ from charter.services import (
     sessions,
     tokens,
 )
+from charter.services.bootstrap import recover_admin
 from charter.store import tables as t
 from tests.authenticator import Authenticator
 from tests.passkeys import in_browser, sign_in, with_passkey
@@ -308,6 +309,27 @@ def test_stopping_harm_is_never_asked_for_a_proof(world: World) -> None:
     dana, _ = in_browser(world, "dana")
     sessions.end(world.rt, admin, dana.credential_id)
     refused(world, admin)
+
+
+@spec("ID-3", "ID-4")
+def test_an_administrator_who_lost_everything_comes_back_at_the_machine(world: World) -> None:
+    device, _ = with_passkey(world, "admin")
+    world.clock.advance(hours=5)
+    for nobody in ("dana", "sam", "nobody"):
+        with pytest.raises(NotFoundError):
+            recover_admin(world.rt, nobody, forget_passkeys=True)
+    made = recover_admin(world.rt, "admin", forget_passkeys=False)
+    secret = identity.exchange_link(world.rt, made["url"])["secret"]
+    assert "second factor" in refused(world, identity.authenticate_session(world.rt, secret))
+    made = recover_admin(world.rt, "admin", forget_passkeys=True)
+    assert made["passkeys_removed"] == 1
+    secret = identity.exchange_link(world.rt, made["url"])["secret"]
+    back = identity.authenticate_session(world.rt, secret)
+    bind(world, back)
+    told = [n["message"] for n in overview.notices(world.rt, back)["items"]]
+    assert any("your passkeys were removed (1)" in message for message in told)
+    with pytest.raises(UnauthenticatedError):
+        sign_in(world, device)
 
 
 def test_challenges_that_ran_out_are_swept(world: World) -> None:

@@ -26,12 +26,14 @@ from charter.api import (
     notifications,
     opa,
     overview,
+    passkeys,
     people,
     playground,
     policies,
     policy_changes,
     problems,
     roles,
+    sessions,
     sign_in,
     templates,
     workspaces,
@@ -45,6 +47,8 @@ from charter.services.runtime import Runtime
 PREFIX = "/api/v1"
 _ROUTERS = (
     sign_in.router,
+    sessions.router,
+    passkeys.router,
     people.router,
     roles.router,
     access.router,

@@ -298,6 +298,44 @@ class TokenOut(BaseModel):
     secret: str | None = None
 
 
+class SessionOut(BaseModel):
+    """Somebody signed in in a browser."""
+
+    id: str
+    method: str = Field(description="How they proved who they are: `link`, `oidc`, `passkey`.")
+    mfa: bool = Field(description="Whether with a second factor.")
+    authenticated_at: datetime = Field(description="When they last did; a step-up renews it.")
+    ip: str | None = Field(description="Where it was opened from.")
+    user_agent: str | None = Field(description="What the browser said of itself.")
+    created_at: datetime
+    last_used_at: datetime
+    expires_at: datetime
+    current: bool = Field(description="Whether this request shows it.")
+
+
+class EndedOut(BaseModel):
+    """How many sessions and personal tokens were ended."""
+
+    sessions: int
+    tokens: int = 0
+
+
+class PasskeyOut(BaseModel):
+    """A passkey of an account."""
+
+    id: str
+    name: str
+    created_at: datetime
+    last_used_at: datetime | None
+    backed_up: bool = Field(description="Whether a password manager or a cloud keeps a copy.")
+
+
+class PasskeyIn(In):
+    """Another name for a passkey."""
+
+    name: Line
+
+
 class TokenIn(In):
     """A new personal token."""
 

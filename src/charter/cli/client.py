@@ -95,9 +95,9 @@ class Client:
         """The answer to a PUT."""
         return self._json("PUT", segments, body=body, query=query)
 
-    def delete(self, *segments: str) -> Answer:
+    def delete(self, *segments: str, query: Query | None = None) -> Answer:
         """The answer to a DELETE."""
-        return self._json("DELETE", segments)
+        return self._json("DELETE", segments, query=query)
 
     def page(
         self, *segments: str, limit: int | None = None, query: Query | None = None

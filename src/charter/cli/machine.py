@@ -172,6 +172,39 @@ def down(call: Call, state_dir: StateDir = None) -> None:
     call.said({"stopped": ran}, "Charter is stopped." if ran else "Nothing was running.")
 
 
+@command(
+    app,
+    "recover",
+    examples=["charter recover", "charter recover --person dana --forget-passkeys"],
+    server=False,
+)
+def recover(
+    call: Call,
+    person: Annotated[
+        str | None,
+        typer.Option("--person", metavar="HANDLE", help="The administrator; else the first one."),
+    ] = None,
+    forget_passkeys: Annotated[
+        bool, typer.Option("--forget-passkeys", help="Remove their passkeys: all are lost.")
+    ] = False,
+    state_dir: StateDir = None,
+) -> None:
+    """Make a one-time link for a platform admin who has no other way in.
+
+    Needs the rights of the installation (its state folder or database), and Charter running. It is
+    recorded in the audit trail, and the administrator is told.
+    """
+    settings = read_settings(state_dir=state_dir)
+    made = _part("charter.wiring").recover(settings, person, forget_passkeys=forget_passkeys)
+
+    def text() -> None:
+        if made["passkeys_removed"]:
+            say(f"Passkeys removed: {made['passkeys_removed']}.")
+        say(f"Sign in as {made['handle']}, once, until {when(made['expires_at'])}: {made['url']}")
+
+    call.answer(made, text)
+
+
 @command(app, "status", examples=["charter status", "charter status --json"], server=False)
 def status(call: Call, state_dir: StateDir = None) -> None:
     """Show what runs on this machine; ends with 0 when all of it does, else with 5."""

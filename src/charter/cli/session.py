@@ -31,6 +31,7 @@ _TOKEN: Final = re.compile(r"^charter_pat_[0-9a-z]{26}_[A-Za-z0-9_-]{43}$")
         "charter login",
         "charter login --link 'http://127.0.0.1:8470/sign-in?link=charter_lnk_…'",
         "charter login --link - < link.txt",
+        "charter login --step-up",
     ],
 )
 def login(
@@ -47,6 +48,13 @@ def login(
     name: Annotated[
         str | None, typer.Option("--name", help="How the new token is called in your list.")
     ] = None,
+    step_up: Annotated[
+        bool,
+        typer.Option(
+            "--step-up",
+            help="Confirm that it is you: a fresh token in place of the saved one.",
+        ),
+    ] = False,
     allow_http: Annotated[
         bool,
         typer.Option("--allow-http", help="Sign in at another machine without encryption."),
@@ -55,7 +63,10 @@ def login(
     """Sign in with a one-time link, and keep the token for later commands.
 
     The link is exchanged for a personal token, which is saved for this user of this machine only.
+    Before privileged actions Charter may ask for a fresh proof that it is you: take a link from the
+    portal (Account, Another device), where you confirm it, and give it to charter login --step-up.
     """
+    before = _saved(call, link) if step_up else None
     text = _secret(call, link)
     url = _address(call, text)
     if url.startswith("http://") and not is_loopback(url) and not allow_http:
@@ -75,6 +86,16 @@ def login(
         token, expires_at = str(made["secret"]), made["expires_at"]
     with Client(Target(url, token, None)) as client:
         me = client.get("me")
+        if before is not None and (url, me["handle"]) != (before.url, before.handle):
+            client.post("sign-out")
+            raise CommandError(
+                f"That was a link of {one_line(me['handle'])} at {url}, and you are"
+                f" {one_line(before.handle)} at {before.url}.",
+                fix="Take one from your own account page; or sign in anew: charter login.",
+                code="somebody-elses-link",
+            )
+    if before is not None:
+        _revoke(before)
     file = save(Saved(url, token, str(me["handle"])))
     answer = {"url": url, "handle": me["handle"], "expires_at": expires_at, "file": str(file)}
 
@@ -83,6 +104,32 @@ def login(
         say(f"Signed in at {url} as {one_line(me['handle'])}{until}.")
 
     call.answer(answer, tell)
+
+
+def _saved(call: Call, link: str | None) -> Saved:
+    """The sign-in that a step-up replaces; says where the link for it comes from."""
+    found = target(call.url)
+    if found.saved is None:
+        raise usage(
+            f"No sign-in is saved for {found.url}, so there is nothing to confirm."
+            if found.token is None
+            else "CHARTER_TOKEN holds the token, and this cannot replace it there.",
+            "Sign in: charter login. A token from elsewhere is replaced by a new one:"
+            " charter token create.",
+        )
+    if link is None:
+        remark(f"Open {found.url}/account, choose Another device, and paste its link here.")
+    return found.saved
+
+
+def _revoke(saved: Saved) -> None:
+    """End the token that a fresh one replaces; one that is dead already is no trouble."""
+    try:
+        with Client(Target(saved.url, saved.token, saved)) as client:
+            client.post("sign-out")
+    except CommandError as error:
+        if error.exit_code is not ExitCode.NOT_SIGNED_IN:
+            remark(f"The old token could not be revoked: {printable(error.message)}")
 
 
 def _secret(call: Call, link: str | None) -> str:

@@ -6,16 +6,19 @@ when the operator starts the instance and they have neither a live session nor a
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 import sqlalchemy as sa
 
 from charter.core.access.roles import ORGANISATION, RoleName
 from charter.core.audit.event import ActorRef, AuditEvent, Outcome
+from charter.core.kernel.errors import NotFoundError
 from charter.core.policy.bundle import Bundle
 from charter.services import people, policy_bundles
+from charter.services.approval_requests import notify
 from charter.services.runtime import Runtime
 from charter.services.starter import STARTER_TEMPLATES
+from charter.services.subjects import load_human
 from charter.store import tables as t
 from charter.store.unit_of_work import Tx
 
@@ -113,6 +116,41 @@ def _link_if_needed(rt: Runtime, tx: Tx, admin_id: str) -> str | None:
     )
     _record(tx, "person.link-made", "person", admin_id)
     return str(people.make_link(rt, tx, admin_id, made_by=INSTALLER.id)["url"])
+
+
+def recover_admin(rt: Runtime, handle: str, *, forget_passkeys: bool) -> dict[str, Any]:
+    """A link for a platform admin who has no other way in, from the shell of the machine.
+
+    Not for anybody else: it is the way back in, no way to become somebody.
+    """
+    with rt.database.unit_of_work() as tx:
+        row = tx.one(sa.select(t.people).where(t.people.c.handle == handle))
+        person = None if row is None else load_human(tx, row["id"])
+        if person is None or not any(
+            b.role == RoleName.PLATFORM_ADMIN and b.scope == ORGANISATION and b.live(tx.now)
+            for b in person.bindings
+        ):
+            raise NotFoundError(
+                f"No active platform admin is called {handle}.",
+                fix="Name one with --person HANDLE.",
+            )
+        removed = 0
+        if forget_passkeys:
+            c = t.passkeys.c
+            removed = tx.update(
+                t.passkeys, c.person_id == person.id, c.removed_at.is_(None), removed_at=tx.now
+            )
+            _record(tx, "passkey.removed", "person", person.id)
+        _record(tx, "person.link-made", "person", person.id)
+        notify(
+            tx,
+            person.id,
+            "sign-in-link",
+            "A sign-in link was made for your account at the machine that Charter runs on"
+            + (f", and your passkeys were removed ({removed})." if forget_passkeys else "."),
+        )
+        made = people.make_link(rt, tx, person.id, made_by=INSTALLER.id)
+        return {"handle": handle, "passkeys_removed": removed, **made}
 
 
 def _record(tx: Tx, action: str, kind: str, id_: str) -> None:
