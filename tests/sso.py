@@ -13,6 +13,7 @@ import re
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from functools import cache
 from pathlib import Path
 from typing import Any, Final
@@ -23,6 +24,7 @@ import pytest
 import sqlalchemy as sa
 from joserfc.jwk import RSAKey
 
+from charter import clock
 from charter.core.audit.event import ActorRef
 from charter.server import build_app
 from charter.services import identity, policy_bundles
@@ -77,6 +79,18 @@ POLICY: Final = {
 def signing_key(name: str = "first") -> RSAKey:
     """A provider's key; two names are two keys."""
     return RSAKey.generate_key(2048, {"kid": name, "use": "sig", "alg": "RS256"})
+
+
+class Ahead(Clock):
+    """The real clock, and as far ahead of it as a test wants."""
+
+    ahead = timedelta()
+
+    def __call__(self) -> datetime:
+        return clock.now() + self.ahead
+
+    def advance(self, **span: float) -> None:
+        self.ahead += timedelta(**span)
 
 
 @dataclass
@@ -172,9 +186,18 @@ class Browser:
         assert "/callback?" in self.seen[-1], self.seen
         return self.seen[-1]
 
+    def forget_provider(self) -> None:
+        """Lose what the provider remembers this browser by."""
+        for cookie in list(self.http.cookies.jar):
+            if not cookie.name.startswith("charter_"):
+                self.http.cookies.jar.clear(cookie.domain, cookie.path, cookie.name)
+
     @property
     def session(self) -> str | None:
-        return self.http.cookies.get("charter_session")
+        return self.cookie("charter_session")
+
+    def cookie(self, name: str) -> str | None:
+        return self.http.cookies.get(name)
 
 
 @dataclass
@@ -197,6 +220,10 @@ class Sso:
     def caller(self, browser: Browser) -> Caller:
         """Who is signed in in this browser; raises when nobody is."""
         return identity.authenticate_session(self.world.rt, browser.session or "")
+
+    def handle(self, browser: Browser) -> str:
+        """Whose session this is."""
+        return self.caller(browser).person.handle
 
     def events(self, action: str) -> list[dict[str, Any]]:
         """The events of that action, oldest first."""
@@ -247,8 +274,7 @@ def running_sso(postgres_url: str, folder: Path) -> Iterator[Sso]:
     """Both, on ports of this machine."""
     if oidc_provider() is None:
         pytest.skip(why_no_oidc_provider())
-    now = Clock()
-    now.follow = True
+    now = Ahead()
     with ExitStack() as stack:
         world = stack.enter_context(fresh_world(postgres_url, folder / "state", now))
         world.cast()

@@ -18,12 +18,11 @@ const provider = new Provider(issuer, {
   jwks: given.jwks,
   cookies: { keys: ['only for tests'] },
   claims: {
-    openid: ['sub'],
+    openid: ['sub', 'amr'],
     email: ['email', 'email_verified'],
     profile: ['name', 'preferred_username', 'zoneinfo'],
     groups: ['groups'],
     acr: null,
-    amr: null,
     auth_time: null,
   },
   scopes: ['openid', 'email', 'profile', 'groups'],

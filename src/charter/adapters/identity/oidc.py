@@ -250,7 +250,7 @@ class OidcProvider:
         if key is None:
             with self._lock:
                 known = self._learnt()
-                if self.now() - known.keys_at >= _BETWEEN_KEY_FETCHES:
+                if not _within(_BETWEEN_KEY_FETCHES, known.keys_at, self.now()):
                     known = replace(known, keys=self._keys(known.metadata), keys_at=self.now())
                     self._known = known
             key = tokens.choose(known.keys, kid, algorithm)
@@ -262,9 +262,9 @@ class OidcProvider:
         """What is known of the provider, learnt anew when it is old."""
         with self._lock:
             now = self.now()
-            if self._known is not None and now - self._known.learnt_at < _KEPT:
+            if self._known is not None and _within(_KEPT, self._known.learnt_at, now):
                 return self._known
-            if self._failed is not None and now - self._failed[0] < _BETWEEN_FAILURES:
+            if self._failed is not None and _within(_BETWEEN_FAILURES, self._failed[0], now):
                 raise self._failed[1]
             try:
                 metadata = self._discovered()
@@ -296,6 +296,11 @@ class OidcProvider:
         if not keys:
             raise self._fetcher.unavailable("it publishes no key that can check a signature")
         return keys
+
+
+def _within(span: timedelta, since: datetime, now: datetime) -> bool:
+    """Whether less than `span` has passed; never when the clock was put back meanwhile."""
+    return timedelta(0) <= now - since < span
 
 
 def _with_query(url: str, fields: Mapping[str, str]) -> str:
