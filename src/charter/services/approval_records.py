@@ -4,55 +4,79 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
 
-from charter.core.access.invariants import ResourceRef
 from charter.core.access.permissions import Permission
-from charter.core.access.reach import reach_set, voting_roles
-from charter.core.access.roles import Binding, Reach, ScopeKind
+from charter.core.access.reach import reach_set
 from charter.core.access.subjects import Human
-from charter.core.approvals.request import (
-    ApprovalRequest,
-    may_vote,
-    outstanding,
-)
-from charter.core.approvals.request import state as state_of
+from charter.core.approvals.request import ApprovalRequest, Course, course
+from charter.core.approvals.requirements import grant_span
+from charter.core.approvals.voting import may_vote
 from charter.core.kernel.decision import Violation
 from charter.core.kernel.units import show_mib
 from charter.services import approval_requests, lookup
 from charter.services.access import missing
+from charter.services.approval_entitlement import (
+    Voice,
+    names_behind,
+    open_to_me,
+    put_to_me,
+    voices,
+    words_of,
+)
+from charter.services.approval_rows import nobody_left
 from charter.services.runtime import Caller
 from charter.store import tables as t
 from charter.store.unit_of_work import Row, Tx
 
 
-def visible_approvals(tx: Tx, caller: Caller) -> sa.ColumnElement[bool]:
+def voices_of(tx: Tx, caller: Caller) -> tuple[Voice, ...]:
+    """Those in whose name the caller may vote; an agent in nobody's, not even in its sponsor's."""
+    return voices(tx, caller.subject) if isinstance(caller.subject, Human) else ()
+
+
+def visible_approvals(
+    tx: Tx, caller: Caller, heard: Sequence[Voice] | None = None
+) -> sa.ColumnElement[bool]:
     """The filter that gives exactly the approvals which the caller may see."""
     c = t.approvals.c
     reach = reach_set(caller.subject, Permission.APPROVAL_VIEW, tx.now)
     if reach.everything:
         return sa.true()
     return sa.or_(
-        c.requester_id == caller.id, c.sponsor_id == caller.id, c.team_id.in_(reach.teams)
+        c.requester_id == caller.id,
+        c.sponsor_id == caller.id,
+        c.team_id.in_(reach.teams),
+        c.project_id.in_(reach.projects),
+        put_to_me(tx, voices_of(tx, caller) if heard is None else heard),
     )
 
 
-def why_not_vote(caller: Caller, request: ApprovalRequest, tx: Tx) -> Violation | None:
+def why_not_vote(
+    caller: Caller, request: ApprovalRequest, tx: Tx, heard: Sequence[Voice] | None = None
+) -> Violation | None:
     """Why the caller may not vote on the request now; None when they may."""
-    subject = caller.subject
-    if not isinstance(subject, Human):
-        return may_vote(request, caller.id, "agent", frozenset(), tx.now)
-    roles = voting_roles(subject, place_of(request), tx.now)
-    return may_vote(request, caller.id, "human", roles, tx.now)
+    refusal, _ = voice_for(caller, request, tx, voices_of(tx, caller) if heard is None else heard)
+    return refusal
 
 
-def place_of(request: ApprovalRequest) -> ResourceRef:
-    """Where the thing would be: the roles that count are those held there."""
-    return ResourceRef(
-        request.resource_kind, team_id=request.team_id, project_id=request.project_id
-    )
+def voice_for(
+    caller: Caller, request: ApprovalRequest, tx: Tx, heard: Sequence[Voice]
+) -> tuple[Violation | None, Voice | None]:
+    """The voice that may be raised, their own before those of others; or why none may."""
+    if not heard:
+        return may_vote(request, caller.id, "agent", frozenset(), tx.now), None
+    refusals: list[Violation] = []
+    for voice in heard:
+        words = words_of(voice, request, tx.now)
+        refusal = may_vote(request, caller.id, "human", words, tx.now, for_id=voice.for_id)
+        if refusal is None:
+            return None, voice
+        refusals.append(refusal)
+    return refusals[0], None
 
 
 _SHOWN = (
@@ -64,6 +88,10 @@ _SHOWN = (
     "team_id",
     "requirements",
     "justification",
+    "ticket",
+    "duration_seconds",
+    "renews_id",
+    "reminders",
     "created_at",
     "deadline",
     "closed_at",
@@ -71,6 +99,19 @@ _SHOWN = (
     "result_id",
     "decision_id",
 )
+
+
+@dataclass(frozen=True, slots=True)
+class _Around:
+    """What several views share, looked up once for all of them."""
+
+    heard: Sequence[Voice]
+    names: Mapping[str, str]
+    words: Mapping[str, str]
+    documents: Mapping[str, Any]
+    places: Mapping[str, str]
+    comments: Mapping[str, Sequence[Row]]
+    grants: Mapping[str, Row]
 
 
 def view(tx: Tx, caller: Caller, approval_id: str) -> dict[str, Any]:
@@ -85,45 +126,126 @@ def views(tx: Tx, caller: Caller, ids: Sequence[str]) -> list[dict[str, Any]]:
     """As `view`, of several in this order, with a handful of queries for all of them."""
     found = {row["id"]: (row, request) for row, request in approval_requests.load_all(tx, ids)}
     rows = [row for row, _ in found.values()]
-    people = {v.approver_id for _, request in found.values() for v in request.votes}
-    names = lookup.subject_names(tx, people | {row["requester_id"] for row in rows})
-    documents = _documents(tx, rows)
-    places = _places(tx, rows)
-    return [_view(tx, caller, *found[id_], names, documents, places) for id_ in ids if id_ in found]
+    comments = _comments(tx, list(found))
+    people = {
+        *(who for _, r in found.values() for v in r.votes for who in (v.approver_id, v.counts_as)),
+        *(row["requester_id"] for row in rows),
+        *(row["sponsor_id"] for row in rows),
+        *(comment["author_id"] for each in comments.values() for comment in each),
+    }
+    words = {
+        word
+        for _, r in found.values()
+        for needed in r.requirements
+        for word in needed.roles | needed.escalate_to
+    }
+    around = _Around(
+        heard=voices_of(tx, caller),
+        names=lookup.subject_names(tx, people),
+        words=names_behind(tx, words),
+        documents=_documents(tx, rows),
+        places=_places(tx, rows),
+        comments=comments,
+        grants=_grants(tx, list(found)),
+    )
+    return [_view(tx, caller, *found[id_], around) for id_ in ids if id_ in found]
 
 
 def _view(
-    tx: Tx,
-    caller: Caller,
-    row: Row,
-    request: ApprovalRequest,
-    names: Mapping[str, str],
-    documents: Mapping[str, Any],
-    places: Mapping[str, str],
+    tx: Tx, caller: Caller, row: Row, request: ApprovalRequest, around: _Around
 ) -> dict[str, Any]:
-    why_not = why_not_vote(caller, request, tx)
+    refusal, voice = voice_for(caller, request, tx, around.heard)
+    now = course(request, tx.now)
+    stands_for = None if voice is None else voice.for_id
     return {
         **{name: row[name] for name in _SHOWN},
-        "state": state_of(request, tx.now).value,
-        "requester": names.get(row["requester_id"], row["requester_id"]),
-        "outstanding": [
-            {"rule": r.rule, "roles": sorted(r.roles), "people": people}
-            for r, people in outstanding(request, tx.now)
-        ],
+        "state": now.state.value,
+        "requester": around.names.get(row["requester_id"], row["requester_id"]),
+        "sponsor": around.names.get(row["sponsor_id"], row["sponsor_id"]),
+        "team": around.places.get(row["team_id"], row["team_id"]),
+        "outstanding": _outstanding(now, around),
+        "escalated": any(standing.escalated_at for standing in now.standings),
         "votes": [
             {
                 "approver_id": v.approver_id,
-                "approver": names.get(v.approver_id, v.approver_id),
+                "approver": around.names.get(v.approver_id, v.approver_id),
+                "for_id": v.for_id,
+                "for_name": None if v.for_id is None else around.names.get(v.for_id, v.for_id),
                 "verdict": v.verdict.value,
                 "comment": v.comment or None,
                 "at": v.at,
+                "counts": not v.lost_roles or bool(v.roles_at(tx.now)),
             }
             for v in request.votes
         ],
-        "details": _details(row, documents.get(row["decision_id"]), places),
-        "can_vote": why_not is None,
-        "why_not": None if why_not is None else why_not.message,
+        "comments": [
+            {
+                "id": comment["id"],
+                "author": around.names.get(comment["author_id"], comment["author_id"]),
+                "text": comment["text"],
+                "at": comment["at"],
+            }
+            for comment in around.comments.get(row["id"], ())
+        ],
+        "gives": _gives(row, request, around),
+        "details": _details(row, around.documents.get(row["decision_id"]), around.places),
+        "can_vote": refusal is None,
+        "votes_for": None
+        if stands_for is None
+        else around.names.get(stands_for) or _handle(tx, stands_for),
+        "why_not": None if refusal is None else refusal.message,
     }
+
+
+def _handle(tx: Tx, person_id: str) -> str:
+    return lookup.subject_name(tx, person_id)
+
+
+def _outstanding(now: Course, around: _Around) -> list[dict[str, Any]]:
+    """What is missing: by whom, since when they are asked, and whether others may answer too."""
+    return [
+        {
+            "rule": standing.requirement.rule,
+            "roles": sorted(
+                around.words[word] for word in standing.asked or standing.requirement.roles
+            ),
+            "people": standing.people_missing,
+            "step": standing.requirement.step,
+            "since": standing.opened_at,
+            "escalates_at": standing.escalates_at,
+        }
+        for standing in now.standings
+        if standing.people_missing
+    ]
+
+
+def _gives(row: Row, request: ApprovalRequest, around: _Around) -> dict[str, Any]:
+    """What a yes gives, or gave: for how long, for one use only, and the grant."""
+    grant = around.grants.get(row["id"])
+    seconds, single_use = grant_span(request.requirements, request.duration_seconds)
+    return {
+        "seconds": None if single_use else seconds,
+        "single_use": single_use,
+        "ends_with_task": row["task_id"] is not None,
+        "grant_id": None if grant is None else grant["id"],
+        "until": None if grant is None else grant["expires_at"],
+    }
+
+
+def _comments(tx: Tx, ids: Sequence[str]) -> dict[str, list[Row]]:
+    c = t.approval_comments.c
+    found: dict[str, list[Row]] = {}
+    for row in tx.all(
+        sa.select(t.approval_comments).where(c.approval_id.in_(ids)).order_by(c.at, c.id)
+    ):
+        found.setdefault(row["approval_id"], []).append(row)
+    return found
+
+
+def _grants(tx: Tx, ids: Sequence[str]) -> dict[str, Row]:
+    c = t.grants.c
+    rows = tx.all(sa.select(c.id, c.approval_id, c.expires_at).where(c.approval_id.in_(ids)))
+    return {row["approval_id"]: row for row in rows}
 
 
 def _documents(tx: Tx, rows: Sequence[Row]) -> dict[str, Any]:
@@ -195,45 +317,17 @@ def count_for(tx: Tx, caller: Caller) -> int:
     return 0 if row is None else int(row["n"])
 
 
-def votable(tx: Tx, caller: Caller) -> sa.ColumnElement[bool]:
+def votable(tx: Tx, caller: Caller, heard: Sequence[Voice] | None = None) -> sa.ColumnElement[bool]:
     """The filter that gives exactly the pending requests that the caller may vote on now.
 
     It says in SQL what `why_not_vote` says of one request, because an inbox asks about thousands.
     """
-    subject, c = caller.subject, t.approvals.c
-    if not isinstance(subject, Human) or not subject.active:
-        return sa.false()
-    held = [
-        sa.and_(c.requirements.contains([{"roles": [binding.role]}]), place)
-        for binding in subject.bindings
-        if binding.live(tx.now)
-        and binding.break_glass is None
-        and (place := _votes_in(subject, binding)) is not None
-    ]
-    voted = sa.exists().where(
-        t.approval_votes.c.approval_id == c.id, t.approval_votes.c.approver_id == subject.id
-    )
     return sa.and_(
-        c.state == "pending",
-        c.deadline > tx.now,
-        sa.or_(sa.false(), *held),
-        c.requester_id != subject.id,
-        sa.or_(c.requester_kind != "agent", c.sponsor_id != subject.id),
-        sa.not_(voted),
-        visible_approvals(tx, caller),
+        still_pending(tx), open_to_me(tx, voices_of(tx, caller) if heard is None else heard)
     )
 
 
-def _votes_in(human: Human, binding: Binding) -> sa.ColumnElement[bool] | None:
-    """Where a binding lets its holder vote; None for a role that does not."""
-    reach = binding.reach_of(Permission.APPROVAL_VOTE)
+def still_pending(tx: Tx) -> sa.ColumnElement[bool]:
+    """The filter of requests that nothing has settled and whose time has not run out."""
     c = t.approvals.c
-    match binding.scope.kind:
-        case _ if reach not in (Reach.ALL, Reach.TEAM):
-            return None
-        case ScopeKind.TEAM:
-            return c.team_id == binding.scope.id
-        case ScopeKind.PROJECT:
-            return c.project_id == binding.scope.id
-        case _:
-            return sa.true() if reach is Reach.ALL else c.team_id.in_(human.teams)
+    return sa.and_(c.state == "pending", c.deadline > tx.now, nobody_left(tx.now))

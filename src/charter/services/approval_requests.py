@@ -3,29 +3,43 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from collections.abc import Set as AbstractSet
-from datetime import datetime, timedelta
+from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import sqlalchemy as sa
 
-from charter.core.approvals.request import (
-    ApprovalRequest,
-    ApprovalState,
+from charter.core.access.snapshot import resource_from_json
+from charter.core.approvals.request import ApprovalRequest
+from charter.core.approvals.requirements import (
+    Carried,
     Requirement,
-    Verdict,
-    Vote,
+    longest_duration,
     missing_fields,
     requirements_from,
 )
-from charter.core.approvals.request import state as state_of
+from charter.core.approvals.rules import APPROVER_MANAGER, TICKET, ApprovalSettings
 from charter.core.kernel.decision import Effect
-from charter.core.kernel.errors import ForbiddenError, InvalidInputError
+from charter.core.kernel.errors import CharterError, ForbiddenError, InvalidInputError
 from charter.services.access import note
+from charter.services.approval_entitlement import address, approvers, managers_of, resolved
+from charter.services.approval_rows import is_settled, load, load_all, requirement_json
 from charter.services.decisions import Answer
 from charter.services.runtime import Caller, Runtime
 from charter.store import tables as t
 from charter.store.unit_of_work import Row, Tx
+
+__all__ = [
+    "approvers",
+    "check_complete",
+    "complete",
+    "incomplete",
+    "is_settled",
+    "load",
+    "load_all",
+    "notify",
+    "open_request",
+]
 
 
 def open_request(
@@ -37,10 +51,15 @@ def open_request(
     summary: str,
     pending: Mapping[str, Any],
     justification: str | None,
+    ticket: str | None = None,
+    duration_seconds: int | None = None,
+    renews_id: str | None = None,
 ) -> str:
-    """Store the request that a "require approval" leads to; returns its id.
+    """Store the request that a "require approval" leads to, and tell its approvers; returns its id.
 
-    An equal request of the same subject that still waits is returned instead of a second one.
+    `pending` is what the last yes carries out: `{"action": …}` with what `approval_actions` needs
+    for it. An equal request of the same subject that still waits is returned instead of a second
+    one. Call `incomplete` first: what a request lacks is the requester's to know.
     """
     if answer.decision.effect is not Effect.REQUIRE_APPROVAL or answer.id is None:
         raise AssertionError("only a stored decision that requires an approval opens a request")
@@ -51,21 +70,13 @@ def open_request(
             fix="Name the team that this is for.",
             code="no-team",
         )
-    same = tx.one(
-        sa.select(t.approvals.c.id).where(
-            t.approvals.c.requester_id == caller.id,
-            t.approvals.c.action == answer.facts["document"]["action"]["name"],
-            t.approvals.c.resource_digest == answer.resource_digest,
-            t.approvals.c.pending == dict(pending),
-            t.approvals.c.state == "pending",
-            t.approvals.c.deadline > tx.now,
-        )
-    )
+    same = _same(tx, caller, answer, pending)
     if same is not None:
-        return str(same["id"])
-    requirements = requirements_from(answer.decision.violations)
+        return same
+    settings = _settings(rt, tx, answer)
+    requirements = _requirements(tx, caller, answer, settings)
+    rules = [requirement.rule for requirement in requirements]
     approval_id = tx.new_id("approval")
-    settings = rt.policy.active(tx).data.approvals
     tx.insert(
         t.approvals,
         id=approval_id,
@@ -79,15 +90,20 @@ def open_request(
         resource_kind=resource["kind"],
         resource_digest=answer.resource_digest,
         summary=summary,
-        requirements=[_requirement_json(r) for r in requirements],
+        requirements=[requirement_json(r) for r in requirements],
         pending=dict(pending),
         justification=justification,
+        ticket=ticket,
+        duration_seconds=duration_seconds,
+        renews_id=renews_id,
         decision_id=answer.id,
         created_at=tx.now,
-        deadline=tx.now + timedelta(seconds=settings.deadline_seconds),
-        remind_at=tx.now + timedelta(seconds=settings.reminder_seconds),
+        deadline=tx.now + timedelta(seconds=settings.deadline_of(rules)),
+        remind_at=tx.now + timedelta(seconds=settings.reminder_of(rules)),
         state="pending",
     )
+    words = {"justification": justification, "ticket": ticket}
+    private = {name: text for name, text in words.items() if text is not None}
     note(
         tx,
         caller,
@@ -95,95 +111,155 @@ def open_request(
         "approval",
         approval_id,
         decision_id=answer.id,
-        private=None if justification is None else {"justification": justification},
+        facts={} if renews_id is None else {"renews": renews_id},
+        private=private or None,
     )
-    for approver in approvers(
-        tx,
-        {role for r in requirements for role in r.roles},
-        resource["team_id"],
-        resource["project_id"],
-        but=caller.person.id,
-    ):
-        notify(
-            tx,
-            approver,
-            "approval",
-            f"An approval waits for you: {summary}.",
-            resource=("approval", approval_id),
-        )
+    found = load(tx, approval_id)
+    if found is not None:
+        tell_addressed(tx, *found, address(tx, found[1]))
     return approval_id
 
 
+def _same(tx: Tx, caller: Caller, answer: Answer, pending: Mapping[str, Any]) -> str | None:
+    c = t.approvals.c
+    row = tx.one(
+        sa.select(c.id)
+        .where(
+            c.requester_id == caller.id,
+            c.action == answer.facts["document"]["action"]["name"],
+            c.resource_digest == answer.resource_digest,
+            c.pending == dict(pending),
+            c.state == "pending",
+            c.deadline > tx.now,
+        )
+        .order_by(c.id)
+        .limit(1)
+    )
+    return None if row is None else str(row["id"])
+
+
+def tell_addressed(
+    tx: Tx, row: Row, request: ApprovalRequest, words: frozenset[str], *, why: str = ""
+) -> None:
+    """Tell those to whom the request is put by these words and who have not spoken yet."""
+    heard = {who for vote in request.votes for who in (vote.approver_id, vote.counts_as)}
+    for person in (
+        approvers(tx, words, row["team_id"], row["project_id"], but=row["sponsor_id"])
+        if words
+        else ()
+    ):
+        if person not in heard:
+            notify(
+                tx,
+                person,
+                "approval",
+                f"{why or 'An approval waits for you'}: {row['summary']}.",
+                resource=("approval", row["id"]),
+            )
+
+
+def _settings(rt: Runtime, tx: Tx, answer: Answer) -> ApprovalSettings:
+    """The settings of the very policy that decided."""
+    resource = resource_from_json(answer.facts["resource"])
+    return rt.policy.deciding(tx, resource).data.approvals
+
+
+def _requirements(
+    tx: Tx, caller: Caller, answer: Answer, settings: ApprovalSettings
+) -> tuple[Requirement, ...]:
+    """What is asked of whom, with names resolved: later changes of policy or names change nothing.
+
+    Where nobody at all could answer, an escalation does not wait.
+    """
+    resource, made = answer.facts["resource"], []
+    place = (resource["team_id"], resource["project_id"])
+    for needed in requirements_from(answer.decision.violations, settings):
+        roles = resolved(tx, needed.roles)
+        further = resolved(tx, needed.escalate_to - {APPROVER_MANAGER})
+        after = needed.escalate_seconds
+        if needed.escalate_to:
+            first = approvers(tx, roles, *place, but=caller.person.id)
+            if APPROVER_MANAGER in needed.escalate_to:
+                further |= managers_of(tx, first)
+            after = after if first else 0
+        if not further:
+            after = None
+        made.append(replace(needed, roles=roles, escalate_to=further, escalate_seconds=after))
+    return tuple(made)
+
+
+def incomplete(rt: Runtime, tx: Tx, answer: Answer, carried: Carried) -> CharterError | None:
+    """What the requester has to add or change before anybody can approve; None when nothing."""
+    if answer.decision.effect is not Effect.REQUIRE_APPROVAL:
+        return None
+    settings = _settings(rt, tx, answer)
+    needed = requirements_from(answer.decision.violations, settings)
+    missing = missing_fields(needed, carried)
+    details: dict[str, object] = {"decision": answer.as_json(), "missing": list(missing)}
+    if missing:
+        return _lacking(answer, missing, details)
+    if carried.ticket and not settings.is_ticket(carried.ticket):
+        return InvalidInputError(
+            "That is not the number of a ticket.",
+            fix=f"Give one that looks like {settings.ticket_pattern}.",
+            code=f"{TICKET}-invalid",
+            details=details,
+        )
+    if carried.duration_seconds is not None:
+        return _too_long(carried.duration_seconds, longest_duration(needed), details)
+    return None
+
+
+def _lacking(answer: Answer, missing: Sequence[str], details: Mapping[str, object]) -> CharterError:
+    named = " and a ".join(missing)
+    return InvalidInputError(
+        f"{answer.decision.explain()} The request must carry a {named}.",
+        fix=f"Send it again with a {named}: why is this needed, and for how long?"
+        if "duration" in missing
+        else f"Send it again with a {named}: why is this needed?",
+        code=f"{missing[0]}-required",
+        details=dict(details),
+    )
+
+
+def _too_long(
+    seconds: int, longest: int | None, details: Mapping[str, object]
+) -> CharterError | None:
+    if longest is None:
+        return InvalidInputError(
+            "This is approved for the one request, so it has no duration.",
+            fix="Send it again without a duration.",
+            code="duration-without-use",
+            details=dict(details),
+        )
+    if not 0 < seconds <= longest:
+        return InvalidInputError(
+            f"It may be asked for up to {longest} seconds, and not for {seconds}.",
+            fix="Ask for a shorter time; a grant can be renewed before it ends.",
+            code="duration-too-long",
+            details=dict(details),
+        )
+    return None
+
+
 def check_complete(answer: Answer, justification: str | None) -> None:
-    """Raise what the requester has to add before anybody can approve."""
+    """Raise when a justification is demanded and missing; for requests that carry no more."""
     if answer.decision.effect is not Effect.REQUIRE_APPROVAL:
         return
     missing = missing_fields(
-        requirements_from(answer.decision.violations), justification=justification or ""
+        requirements_from(answer.decision.violations), Carried(justification or "")
     )
     if missing:
-        raise InvalidInputError(
-            f"{answer.decision.explain()} The request must carry a {' and '.join(missing)}.",
-            fix=f"Send it again with a {' and '.join(missing)}: why is this needed?",
-            code=f"{missing[0]}-required",
-            details={"decision": answer.as_json(), "missing": list(missing)},
-        )
+        raise _lacking(answer, missing, {"decision": answer.as_json(), "missing": list(missing)})
 
 
 def complete(answer: Answer, justification: str | None) -> bool:
-    """Whether the request carries all that its approvers may expect."""
+    """Whether a request that carries a justification at most carries all that is demanded."""
     try:
         check_complete(answer, justification)
     except InvalidInputError:
         return False
     return True
-
-
-def _requirement_json(requirement: Requirement) -> dict[str, Any]:
-    return {
-        "rule": requirement.rule,
-        "roles": sorted(requirement.roles),
-        "count": requirement.count,
-        "requires": list(requirement.requires),
-        "grant_seconds": requirement.grant_seconds,
-    }
-
-
-def _requirement(stored: Mapping[str, Any]) -> Requirement:
-    return Requirement(
-        rule=stored["rule"],
-        roles=frozenset(stored["roles"]),
-        count=stored["count"],
-        requires=tuple(stored["requires"]),
-        grant_seconds=stored["grant_seconds"],
-    )
-
-
-def approvers(
-    tx: Tx, roles: AbstractSet[str], team_id: str, project_id: str | None, *, but: str
-) -> list[str]:
-    """Who holds one of these roles where the request is, without the one who answers for it."""
-    c = t.role_bindings.c
-    holders = tx.all(
-        sa.select(c.person_id)
-        .distinct()
-        .join(t.people, t.people.c.id == c.person_id)
-        .where(
-            c.role.in_(roles),
-            c.revoked_at.is_(None),
-            c.break_glass_id.is_(None),
-            sa.or_(c.expires_at.is_(None), c.expires_at > tx.now),
-            t.people.c.deactivated_at.is_(None),
-            sa.or_(
-                c.scope_kind == "organisation",
-                sa.and_(c.scope_kind == "team", c.scope_id == team_id),
-                sa.and_(c.scope_kind == "project", c.scope_id == project_id),
-            ),
-            c.person_id != but,
-        )
-        .order_by(c.person_id)
-    )
-    return [row["person_id"] for row in holders]
 
 
 def notify(
@@ -206,64 +282,4 @@ def notify(
         resource_id=None if resource is None else resource[1],
         dedupe_key=dedupe_key,
         created_at=tx.now,
-    )
-
-
-def load(tx: Tx, approval_id: str, *, lock: bool = False) -> tuple[Row, ApprovalRequest] | None:
-    """The row and the request as the core sees it."""
-    found = load_all(tx, [approval_id], lock=lock)
-    return found[0] if found else None
-
-
-def load_all(
-    tx: Tx, ids: Sequence[str], *, lock: bool = False
-) -> list[tuple[Row, ApprovalRequest]]:
-    """As `load`, of those that there are of these."""
-    query = sa.select(t.approvals).where(t.approvals.c.id.in_(ids))
-    rows = tx.all(query.with_for_update() if lock else query)
-    votes: dict[str, list[Row]] = {row["id"]: [] for row in rows}
-    for vote in votes_on(tx, *votes):
-        votes[vote["approval_id"]].append(vote)
-    return [(row, as_request(row, votes[row["id"]])) for row in rows]
-
-
-def is_settled(row: Row, request: ApprovalRequest, now: datetime) -> bool:
-    """Whether nothing is left to decide: by what was stored, or by the votes and the clock."""
-    return row["state"] != "pending" or state_of(request, now) is not ApprovalState.PENDING
-
-
-def votes_on(tx: Tx, *ids: str) -> Sequence[Row]:
-    """The votes on these requests, in the order of their time."""
-    c = t.approval_votes.c
-    return tx.all(sa.select(t.approval_votes).where(c.approval_id.in_(ids)).order_by(c.at))
-
-
-def as_request(row: Row, votes: Any) -> ApprovalRequest:
-    """The core's view of a stored request."""
-    return ApprovalRequest(
-        id=row["id"],
-        requester_id=row["requester_id"],
-        requester_kind=row["requester_kind"],
-        sponsor_id=row["sponsor_id"] if row["requester_kind"] == "agent" else None,
-        action=row["action"],
-        resource_digest=row["resource_digest"],
-        requirements=tuple(_requirement(r) for r in row["requirements"]),
-        created_at=row["created_at"],
-        deadline=row["deadline"],
-        votes=tuple(
-            Vote(
-                approver_id=v["approver_id"],
-                approver_roles=frozenset(v["roles"]),
-                verdict=Verdict(v["verdict"]),
-                comment=v["comment"] or "",
-                at=v["at"],
-            )
-            for v in votes
-        ),
-        cancelled_at=row["closed_at"] if row["state"] == "cancelled" else None,
-        justification=row["justification"] or "",
-        resource_kind=row["resource_kind"],
-        team_id=row["team_id"],
-        project_id=row["project_id"],
-        task_id=row["task_id"],
     )

@@ -502,9 +502,15 @@ approvals = sa.Table(
     _at("closed_at", null=True),
     _text("outcome", null=True),
     _text("result_id", null=True),
+    _text("ticket", null=True),
+    sa.Column("duration_seconds", sa.BigInteger, nullable=True),
+    _text("renews_id", null=True),  # the grant that this is to follow
+    _at("escalated_at", null=True),  # when further approvers were told of it
+    _int("reminders", 0),
     sa.Index(None, "state", "deadline"),
     sa.Index(None, "state", "remind_at"),
     sa.Index(None, "requester_id"),
+    sa.Index(None, "renews_id"),
     sa.Index(None, "created_at", "id"),
 )
 approval_votes = sa.Table(
@@ -512,10 +518,54 @@ approval_votes = sa.Table(
     metadata,
     sa.Column("approval_id", sa.Text, sa.ForeignKey("approvals.id"), primary_key=True),
     sa.Column("approver_id", sa.Text, sa.ForeignKey("people.id"), primary_key=True),
-    sa.Column("roles", ARRAY(sa.Text), nullable=False),
+    sa.Column("roles", ARRAY(sa.Text), nullable=False),  # as what; see core.approvals.requirements
     _text("verdict"),
     _text("comment", null=True),
     _at("at"),
+    _ref("counts_as", "people"),  # in whose stead, or the approver themselves
+    sa.Column("lost_roles", ARRAY(sa.Text), nullable=True),  # what was true no longer …
+    _at("lost_at", null=True),  # … when a later vote came
+    sa.UniqueConstraint("approval_id", "counts_as"),
+    sa.Index("ix_approval_votes_approver_id", "approver_id", "at"),
+)
+approval_addressees = sa.Table(  # to whom a request is put, and since or from when on
+    "approval_addressees",
+    metadata,
+    sa.Column("approval_id", sa.Text, sa.ForeignKey("approvals.id"), primary_key=True),
+    sa.Column("addressee", sa.Text, primary_key=True),  # a role, manager, person:ID, team:ID
+    _at("since"),
+    sa.Column("escalation", sa.Boolean, nullable=False),
+    _at("told_at", null=True),
+    sa.Index(None, "addressee", "since"),
+    sa.Index("ix_approval_addressees_untold", "since", postgresql_where=sa.text("told_at IS NULL")),
+)
+approval_comments = sa.Table(
+    "approval_comments",
+    metadata,
+    _id(),
+    _ref("approval_id", "approvals"),
+    _text("author_kind"),
+    _text("author_id"),
+    _text("text"),
+    _at("at"),
+    sa.Index(None, "approval_id"),
+)
+absences = sa.Table(  # who answers for an approver who is away, under the policy of that time
+    "absences",
+    metadata,
+    _id(),
+    _ref("person_id", "people"),
+    _ref("delegate_id", "people"),
+    _at("starts_at"),
+    _at("ends_at"),
+    _text("reason", null=True),
+    _int("max_depth"),
+    sa.Column("kept_apart", JSONB, nullable=False),  # pairs of roles that must not meet
+    _at("created_at"),
+    _at("revoked_at", null=True),
+    _text("revoked_by", null=True),
+    sa.Index(None, "person_id"),
+    sa.Index(None, "delegate_id"),
 )
 grants = sa.Table(
     "grants",
@@ -529,7 +579,14 @@ grants = sa.Table(
     _at("created_at"),
     _at("expires_at"),
     _at("revoked_at", null=True),
+    _ref("task_id", "tasks", null=True),  # with which it ends
+    sa.Column("single_use", sa.Boolean, nullable=False, server_default="false"),
+    _at("used_at", null=True),
+    _text("revoked_by", null=True),
+    _text("revoke_reason", null=True),
+    _at("warned_at", null=True),  # when its holder was told that it ends soon
     sa.Index(None, "subject_id"),
+    sa.Index(None, "expires_at"),
 )
 
 # --- temporary elevation ----------------------------------------------------------------------

@@ -14,17 +14,20 @@ from charter.core.approvals.grants import active, covers, granted_rules
 from charter.core.approvals.request import (
     ApprovalRequest,
     ApprovalState,
-    Requirement,
     Verdict,
     Vote,
     grant_for,
-    may_vote,
-    missing_fields,
     outstanding,
-    requirements_from,
     settled_at,
     state,
 )
+from charter.core.approvals.requirements import (
+    Carried,
+    Requirement,
+    missing_fields,
+    requirements_from,
+)
+from charter.core.approvals.voting import may_vote
 from charter.core.kernel.decision import Effect, Violation
 from charter.core.kernel.errors import ConflictError
 from tests.spec import spec
@@ -183,10 +186,10 @@ def test_requirements_follow_from_the_decision() -> None:
         Requirement("a", LEAD),
         Requirement("b", LEAD, 2, ("justification",), 60),
     )
-    assert missing_fields(found, justification="") == ("justification",)
-    assert missing_fields(found, justification="why") == ()
+    assert missing_fields(found, Carried()) == ("justification",)
+    assert missing_fields(found, Carried("why")) == ()
     unknown = [replace(BIG, requires=("ticket",))]
-    assert missing_fields(unknown, justification="why") == ("ticket",)
+    assert missing_fields(unknown, Carried("why")) == ("ticket",)
 
 
 def test_what_nobody_could_approve_is_no_request() -> None:

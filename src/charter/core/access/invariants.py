@@ -30,7 +30,7 @@ from datetime import datetime
 
 from charter.core.access.break_glass import withheld
 from charter.core.access.delegation import delegation_reach, effective_tier, tier_permissions
-from charter.core.access.permissions import READS, VIEW_OF_KIND, Permission
+from charter.core.access.permissions import BY_ENTITLEMENT, READS, VIEW_OF_KIND, Permission
 from charter.core.access.reach import human_reaches, is_own, may_reach
 from charter.core.access.refusal import refuse
 from charter.core.access.resource import ResourceRef
@@ -55,7 +55,9 @@ def visible(subject: Subject, resource: ResourceRef, now: datetime) -> bool:
     if resource.id is None or view is None or is_own(subject, resource):
         return True
     if isinstance(subject, Human):
-        return human_reaches(subject, view, resource, now)
+        return subject.active and (
+            subject.id in resource.entitled_ids or human_reaches(subject, view, resource, now)
+        )
     return resource.kind == "template"
 
 
@@ -92,7 +94,9 @@ def _for_human(
         held = permissions_anywhere(human.bindings, now)
     else:
         held = permissions_of(human.bindings, resource.chain, now)
-    if action not in held:
+    if action in BY_ENTITLEMENT and human.id in resource.entitled_ids:
+        pass
+    elif action not in held:
         roles = " or ".join(roles_granting(action))
         yield refuse(
             "permission",

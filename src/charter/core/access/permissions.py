@@ -46,6 +46,10 @@ class Permission(StrEnum):
     APPROVAL_VIEW = "approval.view"
     APPROVAL_VOTE = "approval.vote"
     APPROVAL_CANCEL = "approval.cancel"
+    APPROVAL_COMMENT = "approval.comment"
+    GRANT_VIEW = "grant.view"
+    GRANT_REVOKE = "grant.revoke"
+    ABSENCE_MANAGE = "absence.manage"
 
     TEMPLATE_VIEW = "template.view"
     TEMPLATE_MANAGE = "template.manage"
@@ -103,6 +107,7 @@ READS: Final = frozenset(
         Permission.WORKSPACE_VIEW_ALL,
         Permission.AGENT_VIEW,
         Permission.APPROVAL_VIEW,
+        Permission.GRANT_VIEW,
         Permission.TEMPLATE_VIEW,
         Permission.POLICY_VIEW,
         Permission.ENFORCEMENT_POINT_VIEW,
@@ -122,6 +127,18 @@ READS: Final = frozenset(
     }
 )
 
+# What the thing itself can entitle somebody to, whatever their roles; see `entitled_ids` of
+# `core.access.resource.ResourceRef`.
+BY_ENTITLEMENT: Final = frozenset(
+    {
+        Permission.APPROVAL_VIEW,
+        Permission.APPROVAL_VOTE,
+        Permission.APPROVAL_COMMENT,
+        Permission.GRANT_VIEW,
+        Permission.GRANT_REVOKE,
+    }
+)
+
 # Which permission lets a subject know that a thing of this kind exists. A kind that is missing
 # here has no secret existence: refusing to act on it tells nothing.
 VIEW_OF_KIND: Final = {
@@ -129,6 +146,8 @@ VIEW_OF_KIND: Final = {
     "agent": Permission.AGENT_VIEW,
     "task": Permission.AGENT_VIEW,
     "approval": Permission.APPROVAL_VIEW,
+    "grant": Permission.GRANT_VIEW,
+    "absence": Permission.ABSENCE_MANAGE,
     "decision": Permission.DECISION_VIEW,
     "template": Permission.TEMPLATE_VIEW,
     "person": Permission.PEOPLE_VIEW,

@@ -17,6 +17,8 @@ class ResourceRef:
     `kind` is the noun of the permission (`workspace`, `agent`, `approval` …). `sponsor_id` is set
     when an agent owns or asked for the thing. `requester_id` is who asked, for approvals.
     `repository` is the Git repository that the action touches, in the form in which tasks name it.
+    `entitled_ids` are people whom the thing itself entitles: those to whom an approval request is
+    put by name, as a manager or in somebody's stead, and those who gave a grant.
     """
 
     kind: str
@@ -29,6 +31,7 @@ class ResourceRef:
     task_id: str | None = None
     requester_id: str | None = None
     repository: str | None = None
+    entitled_ids: frozenset[str] = frozenset()
 
     @property
     def chain(self) -> tuple[Scope, ...]:

@@ -157,9 +157,12 @@ def subject_from_json(stored: Mapping[str, Any]) -> Subject:
 
 def resource_json(resource: ResourceRef) -> dict[str, object]:
     """The reference as JSON."""
-    return {f.name: getattr(resource, f.name) for f in fields(resource)}
+    plain = {f.name: getattr(resource, f.name) for f in fields(resource)}
+    entitled = sorted(plain.pop("entitled_ids"))
+    return {**plain, "entitled_ids": entitled} if entitled else plain
 
 
 def resource_from_json(stored: Mapping[str, Any]) -> ResourceRef:
     """The reference that `resource_json` wrote."""
-    return ResourceRef(**stored)
+    entitled = frozenset(stored.get("entitled_ids", ()))
+    return ResourceRef(**{**stored, "entitled_ids": entitled})

@@ -77,6 +77,8 @@ _READ_ONLY: Final = frozenset(
         Permission.APPROVAL_REQUEST,
         Permission.APPROVAL_VIEW,
         Permission.APPROVAL_CANCEL,
+        Permission.APPROVAL_COMMENT,
+        Permission.GRANT_VIEW,
         Permission.TEMPLATE_VIEW,
         Permission.POLICY_VIEW,
         Permission.PROVIDER_VIEW,

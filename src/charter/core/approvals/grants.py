@@ -2,8 +2,9 @@
 
 A grant answers certain rules and no others. It is bound to a digest of what was asked for, so a yes
 to 40 vCPU says nothing about 64. It always ends: by its expiry, by being used (when the rule gives
-its yes for one request only), by being revoked, or with the task that it was given for. Whether it
-holds is computed each time it is looked at; nothing waits for a clean-up.
+its yes for one request only), by being revoked, with the task that it was given for, or when its
+holder may no longer ask for the action at all. Whether it holds is computed each time it is looked
+at; nothing waits for a clean-up. A grant never gets longer: who needs it for longer asks anew.
 
 Source: Spec AP-1, AP-4, ID-8.
 """
@@ -13,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
+from enum import StrEnum
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +33,36 @@ class Grant:
     task_id: str | None = None
     used_at: datetime | None = None
     revoked_at: datetime | None = None
+
+
+class GrantState(StrEnum):
+    """Whether a grant holds, or what ended it."""
+
+    ACTIVE = "active"
+    EXPIRED = "expired"
+    USED = "used"
+    REVOKED = "revoked"
+    TASK_ENDED = "task-ended"
+    ROLE_LOST = "role-lost"
+
+
+def state_of(
+    grant: Grant, now: datetime, *, task_open: bool = True, holder_may_ask: bool = True
+) -> GrantState:
+    """Where the grant stands at `now`.
+
+    `task_open` says whether the task it is tied to is, `holder_may_ask` whether its holder has a
+    role at all that includes the action; the facts are the caller's to look up.
+    """
+    if grant.single_use and grant.used_at is not None:
+        return GrantState.USED
+    if grant.revoked_at is not None and grant.revoked_at <= now:
+        return GrantState.REVOKED
+    if now >= grant.expires_at:
+        return GrantState.EXPIRED
+    if grant.task_id is not None and not task_open:
+        return GrantState.TASK_ENDED
+    return GrantState.ACTIVE if holder_may_ask else GrantState.ROLE_LOST
 
 
 def active(grant: Grant, now: datetime) -> bool:

@@ -1,13 +1,17 @@
 """Approval requests: who has to say yes to what, and whether enough people have.
 
-A decision that needs an approval becomes a request. Each rule that spoke is a *requirement*: so
-many different people out of these roles, and perhaps a justification. One person may satisfy
-several requirements, but counts once in each. Any no of somebody who was entitled to say yes
-settles the request.
+A decision that needs an approval becomes a request. Each rule that spoke is a *requirement*, or a
+sequence of them (`requirements.py`). One person may satisfy the requirements of several rules, but
+counts once in each, and never in two steps of one sequence: a vote counts in what was open when it
+was given. Any no of somebody who was entitled to say yes settles the request.
 
 A request settles once. Whichever comes first, the last yes, a no, the cancellation or the deadline,
-decides, and what comes later changes nothing. That is computed from the votes and times whenever
-the request is looked at; expiry waits for no clean-up.
+decides, and what comes later changes nothing. All of it is computed from the votes and times
+whenever the request is looked at: when a step opened, when it escalated, when it ran out.
+
+A vote given in somebody's stead counts as theirs, so that a person and their delegate are one. And
+a yes counts only while the voter still is what made it count: whoever has lost the role when the
+next vote comes leaves their word as evidence, and somebody else has to give theirs.
 
 Source: Spec AP-1, ID-9.
 """
@@ -15,12 +19,17 @@ Source: Spec AP-1, ID-9.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 
 from charter.core.approvals.grants import Grant
-from charter.core.kernel.decision import Effect, Violation
+from charter.core.approvals.requirements import (
+    Carried,
+    Requirement,
+    grant_span,
+    missing_fields,
+)
 from charter.core.kernel.errors import ConflictError
 
 
@@ -42,35 +51,32 @@ class ApprovalState(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Requirement:
-    """What one rule asks for: `count` different people, each with one of `roles`.
-
-    `requires` names what the request itself must carry (`justification`). `grant_seconds` is how
-    long the yes lasts; None means that it is good for this one request.
-    """
-
-    rule: str
-    roles: frozenset[str]
-    count: int = 1
-    requires: tuple[str, ...] = ()
-    grant_seconds: int | None = None
-
-    def __post_init__(self) -> None:
-        if self.count < 1 or not self.roles:
-            raise ValueError("a requirement needs at least one person of at least one role")
-        if self.grant_seconds is not None and self.grant_seconds <= 0:
-            raise ValueError("a grant lasts at least one second")
-
-
-@dataclass(frozen=True, slots=True)
 class Vote:
-    """What one person said, with the roles they held then in the scope of the resource."""
+    """What one person said, and as what: the approvers' words that were true of them then.
+
+    With `for_id` it was given in the stead of that person, and the words are true of that person.
+    From `lost_at` on `lost_roles` are true no longer.
+    """
 
     approver_id: str
     approver_roles: frozenset[str]
     verdict: Verdict
     comment: str
     at: datetime
+    for_id: str | None = None
+    lost_roles: frozenset[str] = frozenset()
+    lost_at: datetime | None = None
+
+    @property
+    def counts_as(self) -> str:
+        """Whose vote it is."""
+        return self.for_id or self.approver_id
+
+    def roles_at(self, moment: datetime) -> frozenset[str]:
+        """The words that hold at `moment`."""
+        if self.lost_at is None or moment < self.lost_at:
+            return self.approver_roles
+        return self.approver_roles - self.lost_roles
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,160 +100,228 @@ class ApprovalRequest:
     team_id: str | None = None
     project_id: str | None = None
     task_id: str | None = None
+    ticket: str = ""
+    duration_seconds: int | None = None
 
     def __post_init__(self) -> None:
         if not self.requirements:
             raise ValueError("a request without requirements would be approved by nobody")
 
+    @property
+    def carried(self) -> Carried:
+        """What it carries beside what it asks for."""
+        return Carried(self.justification, self.ticket, self.duration_seconds)
 
-def requirements_from(violations: Iterable[Violation]) -> tuple[Requirement, ...]:
-    """The requirements that follow from the violations of a decision, ordered by rule.
+    @property
+    def interested(self) -> frozenset[str]:
+        """Who never votes on it: whoever asked, and whoever answers for the agent that did."""
+        return frozenset({self.requester_id, self.sponsor_id or self.requester_id})
 
-    Raises ValueError when a rule asks for an approval and names nobody who could give it.
+
+@dataclass(slots=True)
+class _Progress:
+    """How far one requirement has come; `votes` are the yeses that counted when they were given."""
+
+    needed: Requirement
+    opened_at: datetime | None = None
+    escalated_at: datetime | None = None
+    votes: list[Vote] = field(default_factory=list)
+
+    def people(self, moment: datetime) -> int:
+        """How many different people have said yes and still count at `moment`."""
+        return len({v.counts_as for v in self.votes if v.roles_at(moment) & self.asked(v.at)})
+
+    def lacks(self, moment: datetime) -> int:
+        """How many people are missing."""
+        return max(0, self.needed.count - self.people(moment))
+
+    def asked(self, moment: datetime) -> frozenset[str]:
+        """Who is entitled at `moment`."""
+        if self.opened_at is None or moment < self.opened_at:
+            return frozenset()
+        if self.escalated_at is None or moment < self.escalated_at:
+            return self.needed.roles
+        return self.needed.roles | self.needed.escalate_to
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """One requirement at a moment: what is missing, since when it is asked, since when escalated.
+
+    `opened_at` is None while it waits for the step before it.
     """
-    needed = {
-        Requirement(
-            rule=violation.rule,
-            roles=frozenset(violation.approvers),
-            count=violation.approvals_needed,
-            requires=violation.requires,
-            grant_seconds=violation.grant_seconds,
-        )
-        for violation in violations
-        if violation.effect is Effect.REQUIRE_APPROVAL
-    }
-    return tuple(sorted(needed, key=lambda r: (r.rule, sorted(r.roles), r.count)))
+
+    requirement: Requirement
+    people_missing: int
+    opened_at: datetime | None
+    escalated_at: datetime | None
+
+    @property
+    def asked(self) -> frozenset[str]:
+        """Who is entitled to answer."""
+        if self.opened_at is None:
+            return frozenset()
+        more = frozenset() if self.escalated_at is None else self.requirement.escalate_to
+        return self.requirement.roles | more
+
+    @property
+    def escalates_at(self) -> datetime | None:
+        """When it escalated, or will if nobody answers before; None when nobody is waited for."""
+        after = self.requirement.escalate_seconds
+        if self.escalated_at is not None or self.opened_at is None or after is None:
+            return self.escalated_at
+        return self.opened_at + timedelta(seconds=after) if self.people_missing else None
 
 
-def missing_fields(requirements: Iterable[Requirement], *, justification: str) -> tuple[str, ...]:
-    """What the request must carry and does not; an unknown demand is never met."""
-    carried = {"justification"} if justification.strip() else set()
-    demanded = {field for requirement in requirements for field in requirement.requires}
-    return tuple(sorted(demanded - carried))
+@dataclass(frozen=True, slots=True)
+class Course:
+    """The course of a request up to a moment: where it stands, since when, and each requirement."""
+
+    state: ApprovalState
+    settled_at: datetime | None
+    standings: tuple[Standing, ...]
 
 
-def _eligible(request: ApprovalRequest, vote: Vote) -> bool:
-    """Whether this vote counts, had it come in time."""
-    return vote.approver_id not in (request.requester_id, request.sponsor_id) and any(
-        vote.approver_roles & requirement.roles for requirement in request.requirements
-    )
-
-
-def _missing(
-    request: ApprovalRequest, approvals: Iterable[Vote]
-) -> tuple[tuple[Requirement, int], ...]:
-    votes = tuple(approvals)
-    missing: list[tuple[Requirement, int]] = []
-    for requirement in request.requirements:
-        people = {vote.approver_id for vote in votes if vote.approver_roles & requirement.roles}
-        if len(people) < requirement.count:
-            missing.append((requirement, requirement.count - len(people)))
-    return tuple(missing)
-
-
-def _settle(
-    request: ApprovalRequest, now: datetime
-) -> tuple[ApprovalState, datetime | None, tuple[Vote, ...]]:
-    """The state, the moment it was settled, and the approvals that counted until then."""
+def course(request: ApprovalRequest, now: datetime) -> Course:
+    """What has become of the request by `now`."""
     closes, closed = request.deadline, ApprovalState.EXPIRED
     if request.cancelled_at is not None and request.cancelled_at <= closes:
         closes, closed = request.cancelled_at, ApprovalState.CANCELLED
-    complete = not missing_fields(request.requirements, justification=request.justification)
-    approvals: dict[str, Vote] = {}
+    progress = [_Progress(needed) for needed in request.requirements]
+    _open(progress, request.created_at)
+    complete = not missing_fields(request.requirements, request.carried)
     heard: set[str] = set()
     for vote in sorted(request.votes, key=lambda v: (v.at, v.approver_id)):
-        in_time = request.created_at <= vote.at <= now and vote.at < closes
-        if not in_time or vote.approver_id in heard or not _eligible(request, vote):
+        if not (request.created_at <= vote.at <= now and vote.at < closes):
             continue
-        heard.add(vote.approver_id)
+        _escalate(progress, vote.at)
+        if not _counts(request, vote, progress, heard):
+            continue
+        heard |= {vote.approver_id, vote.counts_as}
         if vote.verdict is Verdict.DENY:
-            return ApprovalState.DENIED, vote.at, tuple(approvals.values())
-        approvals[vote.approver_id] = vote
-        if complete and not _missing(request, approvals.values()):
-            return ApprovalState.APPROVED, vote.at, tuple(approvals.values())
+            return _course(ApprovalState.DENIED, vote.at, progress)
+        for each in progress:
+            if vote.approver_roles & each.asked(vote.at):
+                each.votes.append(vote)
+        _open(progress, vote.at)
+        if complete and not any(each.lacks(vote.at) for each in progress):
+            return _course(ApprovalState.APPROVED, vote.at, progress)
+    _escalate(progress, min(now, closes))
     if now >= closes:
-        return closed, closes, tuple(approvals.values())
-    return ApprovalState.PENDING, None, tuple(approvals.values())
+        return _course(closed, closes, progress)
+    return _course(ApprovalState.PENDING, None, progress, now)
+
+
+def _course(
+    state: ApprovalState,
+    settled: datetime | None,
+    progress: Iterable[_Progress],
+    now: datetime | None = None,
+) -> Course:
+    moment = settled or now
+    if moment is None:
+        raise AssertionError("a course ends at a moment")
+    return Course(
+        state,
+        settled,
+        tuple(Standing(p.needed, p.lacks(moment), p.opened_at, p.escalated_at) for p in progress),
+    )
+
+
+def _open(progress: Iterable[_Progress], moment: datetime) -> None:
+    """Open what has its turn at `moment`: the first steps, and those whose step before is done.
+
+    What was opened once stays open, also when a vote in the step before stops counting.
+    """
+    steps = tuple(progress)
+    for each in steps:
+        before = [p for p in steps if p.needed.rule == each.needed.rule]
+        if each.opened_at is None and all(
+            p.opened_at is not None and not p.lacks(moment)
+            for p in before
+            if p.needed.step < each.needed.step
+        ):
+            each.opened_at = moment
+
+
+def _escalate(progress: Iterable[_Progress], moment: datetime) -> None:
+    """Note what has gone unanswered for too long by `moment`; the moment itself is too long."""
+    for each in progress:
+        after = each.needed.escalate_seconds
+        if each.opened_at is None or each.escalated_at is not None or after is None:
+            continue
+        due = each.opened_at + timedelta(seconds=after)
+        if due <= moment and each.lacks(moment):
+            each.escalated_at = due
+
+
+def _counts(
+    request: ApprovalRequest, vote: Vote, progress: Iterable[_Progress], heard: set[str]
+) -> bool:
+    """Whether it is the vote of an entitled person who was not heard yet, in person or not."""
+    people = {vote.approver_id, vote.counts_as}
+    if people & (request.interested | heard):
+        return False
+    return any(vote.approver_roles & each.asked(vote.at) for each in progress)
 
 
 def state(request: ApprovalRequest, now: datetime) -> ApprovalState:
     """Where the request stands at `now`."""
-    return _settle(request, now)[0]
+    return course(request, now).state
 
 
 def settled_at(request: ApprovalRequest, now: datetime) -> datetime | None:
     """When it left the pending state; None while it has not."""
-    return _settle(request, now)[1]
+    return course(request, now).settled_at
 
 
 def outstanding(request: ApprovalRequest, now: datetime) -> tuple[tuple[Requirement, int], ...]:
     """The requirements that still lack approvals, each with how many people are missing."""
-    return _missing(request, _settle(request, now)[2])
-
-
-def _no_vote(rule: str, message: str, fix: str) -> Violation:
-    return Violation(
-        rule=f"invariant/{rule}",
-        effect=Effect.DENY,
-        message=message,
-        fix=fix,
-        severity="high",
-        source="Spec AP-1, ID-9",
+    return tuple(
+        (standing.requirement, standing.people_missing)
+        for standing in course(request, now).standings
+        if standing.people_missing
     )
 
 
-def may_vote(
-    request: ApprovalRequest,
-    voter_id: str,
-    voter_kind: str,
-    voter_roles: frozenset[str],
-    now: datetime,
-) -> Violation | None:
-    """Why this subject may not vote on this request now; None when they may.
+def escalated(request: ApprovalRequest, now: datetime) -> tuple[Requirement, ...]:
+    """The requirements that went unanswered for too long, at `now` or before they were answered."""
+    return tuple(s.requirement for s in course(request, now).standings if s.escalated_at)
 
-    `voter_roles` are the roles that hold in the scope of the resource at `now`.
+
+def asked(request: ApprovalRequest, now: datetime) -> frozenset[str]:
+    """Everybody who is entitled to vote at `now`, in the words of the requirements."""
+    found = course(request, now)
+    if found.state is not ApprovalState.PENDING:
+        return frozenset()
+    return frozenset().union(*(standing.asked for standing in found.standings))
+
+
+def put_to(request: ApprovalRequest, now: datetime) -> dict[str, datetime]:
+    """To whom the request is put, and from when on: what is open, and what will escalate.
+
+    The moments may lie in the future; they hold as long as nobody votes.
     """
-    if voter_kind != "human":
-        return _no_vote(
-            "agent-never-approves",
-            "Agents never approve anything; approvals are given by people.",
-            "Ask somebody with one of the roles that the request names.",
-        )
-    if voter_id in (request.requester_id, request.sponsor_id):
-        return _no_vote(
-            "own-request",
-            "Nobody approves their own request, nor that of an agent they sponsor.",
-            "Wait for another approver; the request names who may vote.",
-        )
-    current = state(request, now)
-    if current is not ApprovalState.PENDING:
-        return _no_vote(
-            "approval-settled",
-            f"The request is already settled: it is {current}.",
-            "Nothing is left to decide; a new request can be made if it is still needed.",
-        )
-    if any(vote.approver_id == voter_id for vote in request.votes):
-        return _no_vote(
-            "vote-twice",
-            "You have already voted on this request, and a vote stands.",
-            "Wait for the other approvers; a new request can be made if things have changed.",
-        )
-    roles = frozenset(role for needed in request.requirements for role in needed.roles)
-    if not voter_roles & roles:
-        return _no_vote(
-            "not-an-approver",
-            "You hold none of the roles that this request asks for here.",
-            f"Leave it to somebody who is {' or '.join(sorted(roles))} in this scope.",
-        )
-    return None
+    found: dict[str, datetime] = {}
+    for standing in course(request, now).standings:
+        if standing.opened_at is None:
+            continue
+        for words, moment in (
+            (standing.requirement.roles, standing.opened_at),
+            (standing.requirement.escalate_to, standing.escalates_at),
+        ):
+            if moment is not None:
+                found |= {word: min(moment, found.get(word, moment)) for word in words}
+    return found
 
 
 def grant_for(request: ApprovalRequest, now: datetime, *, grant_id: str) -> Grant:
     """The grant that an approved request gives.
 
-    It lasts as long as the shortest of its requirements allows, counted from `now`. When one of
-    them gives its yes for this one request only, the grant is used up by it, and lapses with the
-    request's deadline if it is not. Raises ConflictError when the request is not approved.
+    It lasts as long as was asked for, or as the shortest of its requirements allows, counted from
+    `now`. When one of them gives its yes for this one request only, the grant is used up by it, and
+    lapses with the request's deadline if it is not. Raises ConflictError when the request is not
+    approved.
     """
     current = state(request, now)
     if current is not ApprovalState.APPROVED:
@@ -256,10 +330,8 @@ def grant_for(request: ApprovalRequest, now: datetime, *, grant_id: str) -> Gran
             fix="Wait for the missing approvals, or make a new request.",
             code="not-approved",
         )
-    spans = [needed.grant_seconds for needed in request.requirements]
-    lasting = [seconds for seconds in spans if seconds is not None]
-    ends = [now + timedelta(seconds=seconds) for seconds in lasting]
-    single_use = len(lasting) < len(spans)
+    seconds, single_use = grant_span(request.requirements, request.duration_seconds)
+    ends = [] if seconds is None else [now + timedelta(seconds=seconds)]
     if single_use:
         ends.append(request.deadline)
     return Grant(

@@ -63,8 +63,8 @@ class ApprovalRule:
     """Who says yes to one rule, how many of them, with what in hand, and for how long.
 
     `grant_seconds` is how long a yes lasts when the request names no duration; None means for the
-    one request. `max_grant_seconds` bounds what a request may name, and is `grant_seconds` where
-    the policy sets no other. None as a deadline or reminder: as for all rules.
+    one request. `max_grant_seconds` bounds what a request may name; with None that is
+    `grant_seconds`. None as a deadline or reminder: as for all rules.
     """
 
     approvers: tuple[str, ...]
@@ -146,7 +146,7 @@ def _rule(part: Reader) -> ApprovalRule:
         grant_seconds=grant,
         also=_steps(part, "also"),
         then=_steps(part, "then"),
-        max_grant_seconds=grant if most is None else most,
+        max_grant_seconds=most,
         deadline_seconds=_optional(part, "deadline_seconds", 60),
         reminder_seconds=_optional(part, "reminder_seconds", 60),
         escalation=_escalation(part),

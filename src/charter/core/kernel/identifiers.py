@@ -26,6 +26,8 @@ PREFIXES: Final = {
     "role": "role",
     "decision": "dec",
     "approval": "apr",
+    "comment": "cmt",
+    "absence": "abs",
     "grant": "grt",
     "event": "evt",
     "identity": "idn",
