@@ -55,6 +55,7 @@ BODIES: Final[dict[str, dict[str, Any]]] = {
         "params": {"path": "note"},
         "json": {"content": "kept\n"},
     },
+    f"POST {API}/approvals/{{approval}}/comments": {"json": {"text": "For how long?"}},
     f"POST {API}/agents": {"json": SPONSORED},
     f"POST {API}/agents/{{agent}}/end": {"json": {"outcome": "completed"}},
     f"POST {API}/agents/{{agent}}/kill": {"json": {"reason": "It went astray."}},

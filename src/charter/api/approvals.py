@@ -10,6 +10,7 @@ from charter.api import schemas as s
 from charter.api.deps import PROBLEMS, CallerDep, Cursor, Limit, RuntimeDep
 from charter.services import approvals
 
+Name = Annotated[str | None, Query(max_length=200)]
 router = APIRouter(tags=["approvals"], responses=PROBLEMS)
 
 State = Annotated[Literal["pending", "approved", "denied", "expired", "cancelled"] | None, Query()]
@@ -22,13 +23,25 @@ def list_approvals(
     state: State = None,
     mine: bool = False,
     for_me: bool = False,
+    rule: Name = None,
+    team: Name = None,
+    requester: Name = None,
     cursor: Cursor = None,
     limit: Limit = 50,
 ) -> s.Page[s.ApprovalOut]:
     """Requests that you may see; `mine=true` your own, `for_me=true` those you can vote on now."""
     return s.Page[s.ApprovalOut].model_validate(
         approvals.list_page(
-            rt, caller, state=state, mine=mine, for_me=for_me, cursor=cursor, limit=limit
+            rt,
+            caller,
+            state=state,
+            mine=mine,
+            for_me=for_me,
+            rule=rule,
+            team=team,
+            requester=requester,
+            cursor=cursor,
+            limit=limit,
         )
     )
 
@@ -58,6 +71,17 @@ def deny(
 
 
 @router.post("/approvals/{approval}/cancel")
-def cancel(rt: RuntimeDep, caller: CallerDep, approval: s.Reference) -> s.ApprovalOut:
+def cancel(
+    rt: RuntimeDep, caller: CallerDep, approval: s.Reference, body: s.CancelIn | None = None
+) -> s.ApprovalOut:
     """Take your own request back."""
-    return s.ApprovalOut.model_validate(approvals.cancel(rt, caller, approval))
+    reason = None if body is None else body.reason
+    return s.ApprovalOut.model_validate(approvals.cancel(rt, caller, approval, reason))
+
+
+@router.post("/approvals/{approval}/comments", status_code=201)
+def comment(
+    rt: RuntimeDep, caller: CallerDep, approval: s.Reference, body: s.CommentIn
+) -> s.ApprovalOut:
+    """Say something to those who are asked, or to the requester, while it is open."""
+    return s.ApprovalOut.model_validate(approvals.comment(rt, caller, approval, body.text))

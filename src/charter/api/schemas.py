@@ -785,9 +785,33 @@ class VoteOut(BaseModel):
 
     approver_id: str
     approver: str
+    for_id: str | None = Field(default=None, description="In whose stead, if in somebody's.")
+    for_name: str | None = None
     verdict: str
     comment: str | None
     at: datetime
+    counts: bool = Field(
+        default=True, description="False once the approver had lost what made the vote count."
+    )
+
+
+class CommentOut(BaseModel):
+    """A word about a request."""
+
+    id: str
+    author: str
+    text: str
+    at: datetime
+
+
+class GivesOut(BaseModel):
+    """What a yes gives, or gave."""
+
+    seconds: int | None = Field(description="How long it lasts; null for one use only.")
+    single_use: bool
+    ends_with_task: bool
+    grant_id: str | None
+    until: datetime | None
 
 
 class ApprovalOut(BaseModel):
@@ -800,10 +824,20 @@ class ApprovalOut(BaseModel):
     requester_kind: str
     requester_id: str
     requester: str
+    sponsor: str | None = Field(default=None, description="Who answers for it: a person.")
     team_id: str
+    team: str | None = None
     requirements: list[dict[str, Any]]
-    outstanding: list[dict[str, Any]]
+    outstanding: list[dict[str, Any]] = Field(
+        description="What is missing: of whom, how many people, since when they are asked (null "
+        "while others come first), and when it goes on to others."
+    )
+    escalated: bool = False
+    reminders: int = 0
     justification: str | None
+    ticket: str | None = None
+    duration_seconds: int | None = Field(default=None, description="How long it was asked for.")
+    renews_id: str | None = Field(default=None, description="The grant that this is to follow.")
     created_at: datetime
     deadline: datetime
     closed_at: datetime | None
@@ -811,8 +845,13 @@ class ApprovalOut(BaseModel):
     outcome: str | None
     result_id: str | None
     decision_id: str
+    comments: list[CommentOut] = Field(default_factory=list)
+    gives: GivesOut | None = None
     details: dict[str, str] = Field(description="What is asked for, in words.")
     can_vote: bool = Field(description="Whether you may vote on it now.")
+    votes_for: str | None = Field(
+        default=None, description="In whose stead your vote would count, if not for yourself."
+    )
     why_not: str | None = Field(default=None, description="If you may not: why.")
 
 
@@ -820,6 +859,18 @@ class VoteIn(In):
     """A comment that goes with the vote."""
 
     comment: Words | None = None
+
+
+class CommentIn(In):
+    """A word to those who are asked, or to the requester."""
+
+    text: Words
+
+
+class CancelIn(In):
+    """Why a request is withdrawn."""
+
+    reason: Words | None = None
 
 
 # --- governance: reviews of the policy ----------------------------------------------------
