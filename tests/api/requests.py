@@ -44,6 +44,8 @@ BODIES: Final[dict[str, dict[str, Any]]] = {
     f"PUT {API}/roles/{{name}}": {
         "json": {"title": "Stops things", "permissions": {"workspace.stop": "team"}}
     },
+    f"POST {API}/access/reviews": {"json": {"reason": "A laptop was lost."}},
+    f"POST {API}/access/review-items/{{item}}/answer": {"json": {"answer": "revoke"}},
     f"POST {API}/templates": {"json": {"name": "go", "version": "1.0.0", "title": "Go"}},
     f"POST {API}/templates/{{template}}/approval": {"json": {"approved": True}},
     f"POST {API}/workspaces/preview": {"json": WORKSPACE},

@@ -23,6 +23,8 @@ from charter.api.app import build_api
 from charter.core.policy.pipeline import ChangeState, Edit
 from charter.core.policy.reviews import Side
 from charter.services import (
+    access_campaigns,
+    access_reviews,
     agents,
     custom_roles,
     enforcement_points,
@@ -205,6 +207,11 @@ def _furnish(world: World) -> tuple[dict[str, str], dict[str, str | None]]:
     ids["notice"] = overview.notices(rt, world.caller("lee"))["items"][0]["id"]
     ids |= made_channels(world)
     analysed = impact.create(rt, world.admin, digest=ids["digest"])
+    ids["campaign"] = access_campaigns.open_by(rt, world.admin, reason="The stage.")
+    waiting = access_reviews.list_items(rt, world.caller("lee"), ids["campaign"], for_me=True)
+    ids["item"] = next(i["id"] for i in waiting["items"] if i["kind"] == "token")
+    with rt.database.unit_of_work() as tx:  # so that another one may be opened
+        tx.update(t.access_campaigns, closed_at=tx.now)
     ids["impact_run"] = analysed["id"]
     ids |= made_changes(world, ids["digest"])
     ids["link"] = _link(world, "otto")

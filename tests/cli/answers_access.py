@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from charter.api import access_reviews as r
 from charter.api import schemas as s
+from tests.cli.answers import NOW
 
 ACCESS_WHY = s.AccessWhyOut(
     subject=s.AccessSubjectOut(kind="human", id="per_1", name="dana"),
@@ -40,4 +42,52 @@ ROLE = s.RoleOut(
     permissions={"workspace.stop": "team"},
     holders=2,
     changed_at=None,
+)
+CAMPAIGN = r.CampaignOut(
+    id="cam_1",
+    name="2026-Q4",
+    state="open",
+    opened_by="calendar",
+    reason=None,
+    opened_at=NOW,
+    due_at=NOW,
+    closed_at=None,
+    counts={"waiting": 2, "keep": 1, "revoke": 0, "lapsed": 0, "gone": 0},
+)
+REVIEW_ITEM = r.ReviewItemOut(
+    id="rvi_1",
+    campaign_id="cam_1",
+    kind="role",
+    target_id="rb_1",
+    what="developer | in the organisation",
+    holder="dana",
+    team="web",
+    privileged=False,
+    since=NOW,
+    last_used_at=None,
+    unused=True,
+    reviewers=["team-lead"],
+    place="team",
+    answer=None,
+    answered_by=None,
+    answered_at=None,
+    comment=None,
+    may_answer=True,
+)
+EVIDENCE = r.EvidenceOut(
+    campaign=CAMPAIGN, rules={}, digest="sha256:aa", csv="id,kind\nrvi_1,role\n"
+)
+UNUSED = r.UnusedOut(
+    days=90,
+    items=[
+        r.UnusedItemOut(
+            kind="token",
+            target_id="tok_1",
+            what="personal token ci",
+            holder="dana",
+            privileged=False,
+            since=NOW,
+            last_used_at=None,
+        )
+    ],
 )

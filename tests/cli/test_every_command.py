@@ -12,6 +12,7 @@ import pytest
 
 from charter.api import notification_schemas as n
 from charter.api import policy_changes
+from charter.api import access_reviews, policy_changes
 from charter.api import schemas as s
 from charter.api.impact import ImpactIn
 from charter.cli import lazy, reference
@@ -83,6 +84,13 @@ CALLS: dict[str, tuple[list[str], dict[str, Any]]] = {
     "project create": (["shop", "--team", "web"], {"POST /projects": a.PROJECT}),
     "access why": (["dana", "workspace.stop"], {"GET /access/why": aa.ACCESS_WHY}),
     "access matrix": ([], {"GET /access/matrix": aa.ACCESS_MATRIX}),
+    "review list": ([], {"GET /access/reviews": a.page(aa.CAMPAIGN)}),
+    "review open": (["--reason", "Lost"], {"POST /access/reviews": aa.CAMPAIGN}),
+    "review show": (["2026-Q4"], {"GET /access/reviews/2026-Q4/items": a.page(aa.REVIEW_ITEM)}),
+    "review keep": (["rvi_1"], {"POST /access/review-items/rvi_1/answer": aa.REVIEW_ITEM}),
+    "review revoke": (["rvi_1"], {"POST /access/review-items/rvi_1/answer": aa.REVIEW_ITEM}),
+    "review export": (["2026-Q4"], {"POST /access/reviews/2026-Q4/evidence": aa.EVIDENCE}),
+    "review unused": ([], {"GET /access/unused": aa.UNUSED}),
     "role list": ([], {"GET /role-bindings": a.page(a.BINDING)}),
     "role grant": (["dana", "developer", "--team", "web"], {"POST /role-bindings": a.BINDING}),
     "role catalogue": ([], {"GET /roles": a.page(aa.ROLE)}),
@@ -446,6 +454,9 @@ def test_request_bodies_are_what_the_api_takes(
         "approval approve": s.VoteIn,
         "approval deny": s.VoteIn,
         "role define": s.RoleIn,
+        "review open": access_reviews.CampaignIn,
+        "review keep": access_reviews.ReviewAnswerIn,
+        "review revoke": access_reviews.ReviewAnswerIn,
         "workspace exec": s.ExecuteIn,
         "workspace write": s.FileIn,
         "workspace start": s.JustifiedIn,

@@ -9,6 +9,7 @@ from tools.reference import ROOT
 
 SOURCE: Final = ROOT / "src/charter"
 NOUNS: Final = (
+    "access_reviews",
     "agents",
     "approvals",
     "audit",

@@ -47,6 +47,7 @@ def pages(instance: Instance, ids: dict[str, str]) -> dict[str, tuple[str, str]]
         "decision": ("dana", f"/decisions/{asking}"),
         "playground": ("sam", "/policies/playground?file=admission/workspace-limits.rego"),
         "access": ("sam", "/access?subject=dana&action=workspace.stop"),
+        "access-reviews": ("sam", "/access/reviews"),
         "roles": ("admin", "/access/roles"),
         "role-new": ("admin", "/access/roles/new?from=team-lead"),
         "exemptions": ("sam", "/policies/exemptions"),

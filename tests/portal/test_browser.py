@@ -147,6 +147,7 @@ def test_nobody_is_kept_out(instance: Instance, browser: Browser, scheme: str, w
             "/policies/playground?file=admission/workspace-limits.rego",
             "/access?subject=dana&action=workspace.stop",
             "/access/roles",
+            "/access/reviews",
             "/policies/exemptions",
             "/policies/reviews",
             "/policies/reviews/new",

@@ -76,6 +76,7 @@ def _paths(world: World, ids: dict[str, str]) -> dict[str, list[str]]:
             f"/policies/bundles/diff?before={ids['digest']}&after={ids['digest']}",
             "/access?subject=dana&action=workspace.stop",
             "/access/roles",
+            "/access/reviews",
             "/access/roles/developer",
             "/policies/exemptions",
             "/policies/exemptions?state=soon&q=payments",

@@ -12,6 +12,7 @@ from fastapi.responses import JSONResponse, PlainTextResponse
 from charter import __version__
 from charter.api import (
     access,
+    access_reviews,
     agents,
     approvals,
     audit,
@@ -52,6 +53,7 @@ _ROUTERS = (
     people.router,
     roles.router,
     access.router,
+    access_reviews.router,
     templates.router,
     workspaces.router,
     agents.router,

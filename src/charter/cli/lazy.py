@@ -71,6 +71,12 @@ SECTIONS: Final[tuple[tuple[str, tuple[Entry, ...]], ...]] = (
                 ("roles",),
             ),
             Entry("access", "access", "Who may do what, and why."),
+            Entry(
+                "review",
+                "access_reviews",
+                "Whether people still need what they hold: campaigns, answers, evidence.",
+                ("reviews",),
+            ),
             Entry("template", "templates", "What workspaces are made from.", ("templates",)),
             Entry("size", "sizes", "Named sizes of workspaces.", ("sizes",)),
         ),

@@ -8,6 +8,7 @@ from types import FrameType
 from typing import Final
 
 from charter.controllers import (
+    access_reviews,
     drift,
     expiry,
     lifecycle,
@@ -51,6 +52,7 @@ def controllers() -> list[Controller]:
         Controller("policy-changes", policy_changes.step),
         Controller("policy-monitor", policy_monitor.step, every_seconds=_MONITOR_SECONDS),
         Controller("drift", drift.step, every_seconds=_DRIFT_SECONDS),
+        Controller("access-reviews", access_reviews.step, every_seconds=_REVIEW_SECONDS),
         Controller("reviews", reviews.step, every_seconds=_REVIEW_SECONDS),
         Controller("rule-usage", reviews.count, every_seconds=_REVIEW_SECONDS),
     ]

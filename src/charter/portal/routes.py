@@ -11,6 +11,7 @@ from starlette.responses import Response
 from charter.core.kernel.errors import NotFoundError
 from charter.portal import (
     access,
+    access_reviews,
     agents,
     approvals,
     assets,
@@ -75,6 +76,7 @@ def build_router(runtime_of: Callable[[Request], Runtime]) -> APIRouter:
         decisions.router,
         audit.router,
         access.router,
+        access_reviews.router,
         roles.router,
         notifications.router,
     ):

@@ -700,6 +700,51 @@ governance_reviews = sa.Table(
     sa.Index(None, "due_at"),
 )
 
+# --- reviews of access ------------------------------------------------------------------------
+access_campaigns = sa.Table(
+    "access_campaigns",
+    metadata,
+    _id(),
+    _text("name"),
+    _text("opened_by"),  # a person, or the calendar
+    _text("reason", null=True),
+    _at("opened_at"),
+    _at("due_at"),
+    _at("remind_at"),
+    _at("closed_at", null=True),
+    # Two replicas that look at the calendar together open one campaign for a quarter.
+    sa.Index(
+        "uq_access_campaigns_calendar",
+        "name",
+        unique=True,
+        postgresql_where=sa.text("opened_by = 'calendar'"),
+    ),
+)
+access_review_items = sa.Table(
+    "access_review_items",
+    metadata,
+    _id(),
+    _ref("campaign_id", "access_campaigns"),
+    _text("kind"),  # role, grant, agent, token
+    _text("target_id"),
+    _ref("holder_id", "people"),  # who answers for it; of an agent its sponsor
+    _ref("team_id", "teams", null=True),
+    _text("what"),
+    _text("role", null=True),
+    _text("scope_kind", null=True),
+    sa.Column("privileged", sa.Boolean, nullable=False),
+    _at("since"),
+    _at("last_used_at", null=True),
+    _at("ended_at", null=True),  # when it would have ended by itself, before the campaign
+    _text("answer", null=True),  # keep, revoke, lapsed, gone
+    _text("answered_by", null=True),
+    _at("answered_at", null=True),
+    _text("comment", null=True),
+    sa.UniqueConstraint("campaign_id", "kind", "target_id"),
+    sa.Index(None, "campaign_id", "id"),
+    sa.Index(None, "holder_id"),
+)
+
 # --- how often rules spoke, counted from the decisions --------------------------------------
 rule_usage = sa.Table(
     "rule_usage",

@@ -65,7 +65,10 @@ _MANAGE_WORKSPACE: Final = (
 
 # With what a person proves who they are, and what reaches them by mail. Ending one's own sessions
 # needs no permission at all.
+# With what a person proves who they are, and whether they still need what they hold. Ending one's
+# own sessions needs no permission at all.
 _OWN_ACCOUNT: Final = (
+    Permission.ACCESS_REVIEW_VIEW,
     Permission.TOKEN_MANAGE,
     Permission.PASSKEY_MANAGE,
     Permission.SESSION_HAND_OVER,
@@ -160,6 +163,8 @@ ROLE_REACH: Final[Mapping[RoleName, Mapping[Permission, Reach]]] = MappingProxyT
                     Permission.NOTIFICATION_VIEW,
                     Permission.NOTIFICATION_MANAGE,
                     Permission.PEOPLE_VIEW,
+                    Permission.ACCESS_REVIEW_VIEW,
+                    Permission.ACCESS_REVIEW_ANSWER,
                     reach=Reach.TEAM,
                 ),
                 Permission.POLICY_TRY: Reach.SHARED,
@@ -200,6 +205,9 @@ ROLE_REACH: Final[Mapping[RoleName, Mapping[Permission, Reach]]] = MappingProxyT
                     Permission.USAGE_VIEW_TEAM,
                     Permission.USAGE_VIEW_ALL,
                     Permission.PEOPLE_VIEW,
+                    Permission.ACCESS_REVIEW_VIEW,
+                    Permission.ACCESS_REVIEW_OPEN,
+                    Permission.ACCESS_REVIEW_ANSWER,
                     Permission.PEOPLE_MANAGE,
                     Permission.TEAM_MANAGE,
                     Permission.ROLE_BIND,
@@ -249,6 +257,9 @@ ROLE_REACH: Final[Mapping[RoleName, Mapping[Permission, Reach]]] = MappingProxyT
                     Permission.USAGE_VIEW_TEAM,
                     Permission.USAGE_VIEW_ALL,
                     Permission.PEOPLE_VIEW,
+                    Permission.ACCESS_REVIEW_VIEW,
+                    Permission.ACCESS_REVIEW_OPEN,
+                    Permission.ACCESS_REVIEW_ANSWER,
                     Permission.SESSION_END,
                     Permission.NOTIFICATION_VIEW,
                     Permission.CONTROLLER_VIEW,

@@ -86,6 +86,9 @@ class Permission(StrEnum):
     TEAM_MANAGE = "team.manage"
     ROLE_BIND = "role.bind"
     ROLE_DEFINE = "role.define"
+    ACCESS_REVIEW_VIEW = "access-review.view"
+    ACCESS_REVIEW_OPEN = "access-review.open"
+    ACCESS_REVIEW_ANSWER = "access-review.answer"
     TOKEN_MANAGE = "token.manage"  # noqa: S105  the name of a permission, no secret
     PASSKEY_MANAGE = "passkey.manage"
     SESSION_HAND_OVER = "session.hand-over"
@@ -121,6 +124,7 @@ READS: Final = frozenset(
         Permission.USAGE_VIEW_ALL,
         Permission.PEOPLE_VIEW,
         Permission.NOTIFICATION_VIEW,
+        Permission.ACCESS_REVIEW_VIEW,
         Permission.PROVIDER_VIEW,
         Permission.CONTROLLER_VIEW,
         Permission.METRICS_VIEW,

@@ -47,6 +47,8 @@ PREFIXES: Final = {
     "change": "chg",
     "impact": "imp",
     "review": "rev",
+    "campaign": "cam",
+    "review-item": "rvi",
     "enforcement-point": "pep",
     "opening": "opn",
     "notification-channel": "nch",

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
+from charter.core.access.reviews import ReviewRules
 from charter.core.access.roles import RoleName
 from charter.core.access.separation import RoleConflict
 from charter.core.approvals.rules import ApprovalSettings, read_approvals
@@ -25,6 +26,7 @@ from charter.core.kernel.decision import Mode
 from charter.core.kernel.errors import InvalidInputError
 from charter.core.kubernetes.settings import KubernetesSettings, read_settings
 from charter.core.lifecycle.transition import LifecycleLimits
+from charter.core.policy.access_reviews import read_access_reviews
 from charter.core.policy.elevation import ElevationLimits, read_elevation
 from charter.core.policy.notifications import LinkSettings, read_links
 from charter.core.policy.pipeline_limits import PipelineLimits
@@ -148,6 +150,7 @@ class PolicyData:
     elevation: ElevationLimits
     production_environments: tuple[str, ...]
     single_sign_on: SingleSignOn
+    access_reviews: ReviewRules
 
     @classmethod
     def from_bundle(cls, bundle: _Settings) -> PolicyData:
@@ -193,6 +196,7 @@ def _read(root: Reader) -> PolicyData:
         tasks=_tasks(root.child("tasks")),
         credentials=_credentials(root.child("credentials")),
         reviews=read_cadence(root),
+        access_reviews=read_access_reviews(root),
         approvals=read_approvals(root.child("approvals")),
         links=read_links(root),
         enforcement=read_enforcement(root.child("enforcement")),
