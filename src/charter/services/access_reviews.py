@@ -71,6 +71,7 @@ def get_campaign(rt: Runtime, caller: Caller, ref: str) -> dict[str, Any]:
 
 
 def find(tx: Tx, caller: Caller, ref: str) -> dict[str, Any]:
+    """The newest campaign with this id or name in which the caller may see something."""
     c = t.access_campaigns.c
     seen = sa.exists().where(t.access_review_items.c.campaign_id == c.id, _seen(tx, caller))
     row = tx.one(
@@ -90,6 +91,7 @@ def find(tx: Tx, caller: Caller, ref: str) -> dict[str, Any]:
 def campaign_views(
     tx: Tx, caller: Caller, rows: Sequence[Mapping[str, Any]]
 ) -> list[dict[str, Any]]:
+    """Campaigns for faces; counts are of what the caller may see."""
     c = t.access_review_items.c
     answer = sa.func.coalesce(c.answer, "waiting").label("answer")
     counts: dict[str, dict[str, int]] = {row["id"]: dict.fromkeys(_STATES, 0) for row in rows}
@@ -198,6 +200,7 @@ def item_views(
     campaign: Mapping[str, Any],
     rules: ReviewRules,
 ) -> list[dict[str, Any]]:
+    """Items for faces, with who may answer, and whether the caller is one of them."""
     people = {row["holder_id"] for row in rows} | {row["answered_by"] for row in rows}
     names = lookup.subject_names(tx, people - {None})
     teams = {row["team_id"] for row in rows} - {None}
