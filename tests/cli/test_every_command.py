@@ -10,9 +10,8 @@ from typing import Any
 
 import pytest
 
-from charter.api import notification_schemas as n
-from charter.api import policy_changes
 from charter.api import access_reviews, policy_changes
+from charter.api import notification_schemas as n
 from charter.api import schemas as s
 from charter.api.impact import ImpactIn
 from charter.cli import lazy, reference

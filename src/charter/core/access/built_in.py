@@ -63,10 +63,8 @@ _MANAGE_WORKSPACE: Final = (
     Permission.WORKSPACE_DELETE,
 )
 
-# With what a person proves who they are, and what reaches them by mail. Ending one's own sessions
-# needs no permission at all.
-# With what a person proves who they are, and whether they still need what they hold. Ending one's
-# own sessions needs no permission at all.
+# With what a person proves who they are, what reaches them by mail, and whether they still need
+# what they hold. Ending one's own sessions needs no permission at all.
 _OWN_ACCOUNT: Final = (
     Permission.ACCESS_REVIEW_VIEW,
     Permission.TOKEN_MANAGE,
