@@ -197,7 +197,7 @@ def build_world(
         policy=PolicyPoint(policy_key.public_key(), make),
         provider=LocalProvider(state_dir / "workspaces"),
         keys=Keys(
-            credentials=load_or_create_key(keys / "credentials.key", os.urandom),
+            sealing=load_or_create_key(keys / "sealing.key", os.urandom),
             audit=load_or_create_key(keys / "audit.key", os.urandom),
             policy=policy_key,
             notifications=load_or_create_key(keys / "notifications.key", os.urandom),

@@ -39,7 +39,7 @@ def build_runtime(settings: Settings) -> Runtime:
         policy=PolicyPoint(policy_key.public_key(), engine_maker(settings)),
         provider=LocalProvider(state / "workspaces"),
         keys=Keys(
-            credentials=load_or_create_key(keys / "credentials.key", clock.random_bytes),
+            sealing=load_or_create_key(keys / "sealing.key", clock.random_bytes),
             audit=load_or_create_key(keys / "audit.key", clock.random_bytes),
             policy=policy_key,
             notifications=load_or_create_key(keys / "notifications.key", clock.random_bytes),

@@ -59,6 +59,12 @@ BODIES: Final[dict[str, dict[str, Any]]] = {
     },
     f"POST {API}/approvals/{{approval}}/comments": {"json": {"text": "For how long?"}},
     f"POST {API}/agents": {"json": SPONSORED},
+    f"POST {API}/agent-definitions": {"json": {"name": "mender", "team": "payments"}},
+    f"PATCH {API}/agent-definitions/{{definition}}": {
+        "json": {"tier": "read-only", "why": "It wrote too much."}
+    },
+    f"POST {API}/agent-definitions/{{definition}}/retire": {"json": {"why": "Replaced."}},
+    f"POST {API}/keys/rotate": {"json": {}},
     f"POST {API}/agents/{{agent}}/end": {"json": {"outcome": "completed"}},
     f"POST {API}/agents/{{agent}}/kill": {"json": {"reason": "It went astray."}},
     f"POST {API}/policies/bundles": {"json": {"files": FILES, "note": "The same again."}},

@@ -25,6 +25,7 @@ from charter.core.policy.reviews import Side
 from charter.services import (
     access_campaigns,
     access_reviews,
+    agent_definitions,
     agents,
     custom_roles,
     enforcement_points,
@@ -73,6 +74,15 @@ AGENT = {
     "project": None,
     "minutes": 60,
     "justification": None,
+}
+
+DEFINITION = {
+    "name": "keeper",
+    "team": "payments",
+    "description": "Keeps the docs in order.",
+    "repositories": ["git.example.org/payments/*"],
+    "tier": "sandboxed",
+    "run_by": ["team"],
 }
 
 
@@ -137,6 +147,7 @@ def _link(world: World, handle: str) -> str:
 def _furnish(world: World) -> tuple[dict[str, str], dict[str, str | None]]:
     """Dana's things, her agent's, and one of everything else that a path can name."""
     rt, dana = world.rt, world.caller("dana")
+    definition = agent_definitions.define(rt, world.caller("lee"), dict(DEFINITION))
     made = agents.create(rt, dana, dict(AGENT))
     world.tokens["agent"] = made["credential"]["token"]
     agent = world.caller("agent")
@@ -175,6 +186,7 @@ def _furnish(world: World) -> tuple[dict[str, str], dict[str, str | None]]:
         ids = {
             "workspace": box["id"],
             "agent_workspace": agent_box["id"],
+            "definition": definition["id"],
             "agent": made["agent"]["id"],
             "idle_agent": idle["agent"]["id"],
             "approval": asked["id"],

@@ -134,6 +134,10 @@ def agent(**given: Any) -> s.AgentOut:
         **{
             "id": "agt_1",
             "name": "fixer",
+            "definition_id": "def_1",
+            "definition": None,
+            "definition_version": 1,
+            "parent_id": None,
             "sponsor_id": "per_1",
             "sponsor": "dana",
             "team_id": "team_1",

@@ -91,3 +91,52 @@ UNUSED = r.UnusedOut(
         )
     ],
 )
+DEFINITION = s.AgentDefinitionDetailOut(
+    id="def_1",
+    name="fixer",
+    state="active",
+    implied=False,
+    version=2,
+    description="Mends tests",
+    team_id="team_1",
+    team="web",
+    repositories=["web/*"],
+    tier="sandboxed",
+    max_session_seconds=1800,
+    run_by=["team"],
+    created_by="lee",
+    created_at=NOW,
+    changed_by="lee",
+    changed_at=NOW,
+    retired_at=None,
+    instances=3,
+    running=1,
+    runnable=True,
+    versions=[
+        s.AgentDefinitionVersionOut(
+            version=2,
+            description="Mends tests",
+            team="web",
+            repositories=["web/*"],
+            tier="sandboxed",
+            max_session_seconds=None,
+            run_by=["team"],
+            why="It needs to write",
+            made_by="lee",
+            made_at=NOW,
+        )
+    ],
+)
+KEY = s.KeyOut(
+    id="k" * 43,
+    purpose="credentials",
+    state="due",
+    made_on="node-1",
+    created_at=NOW,
+    warns_at=NOW,
+    expires_at=NOW,
+    retired_at=None,
+    retired_by=None,
+    verifies_until=None,
+)
+KEY_ROTATED = s.KeyRotatedOut(key="k" * 43, retired=["j" * 43], compromised=True)

@@ -73,7 +73,7 @@ def _handler(server: Server) -> type[BaseHTTPRequestHandler]:
             self.end_headers()
             self.wfile.write(sent)
 
-        do_GET = do_POST = do_PUT = do_DELETE = _answer  # noqa: N815 — names of the base
+        do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = _answer  # noqa: N815 — names of the base
 
         def log_message(self, *_arguments: object) -> None:
             pass

@@ -10,6 +10,7 @@ from tools.reference import ROOT
 SOURCE: Final = ROOT / "src/charter"
 NOUNS: Final = (
     "access_reviews",
+    "agent_definitions",
     "agents",
     "approvals",
     "audit",
@@ -18,6 +19,7 @@ NOUNS: Final = (
     "governance",
     "impact",
     "enforcement_points",
+    "keys",
     "kubernetes",
     "notifications",
     "overview",
@@ -49,7 +51,7 @@ ABSENT: Final = {
 SHARED: Final = {
     "api": {
         "access", "app", "authzen", "deps", "headers", "limits", "metrics",
-        "notification_schemas", "opa", "points", "problems", "schemas", "sign_in",
+        "notification_schemas", "oauth", "opa", "points", "problems", "schemas", "sign_in",
     },
     "portal": {
         "access", "assets", "charts", "forms", "identity", "render", "routes", "single_sign_on",

@@ -5,7 +5,16 @@ from __future__ import annotations
 import pytest
 
 from charter.core.kernel.errors import CharterError, ForbiddenError, UnauthenticatedError
-from charter.services import agents, identity, overview, people, replay, roles, workspace_use
+from charter.services import (
+    agent_credentials,
+    agents,
+    identity,
+    overview,
+    people,
+    replay,
+    roles,
+    workspace_use,
+)
 from charter.services import workspaces as ws
 from charter.services.workspaces import WorkspaceRequest
 from tests.spec import spec
@@ -77,7 +86,7 @@ def test_the_kill_switch_leaves_nothing_that_acts(world: World) -> None:
     assert seen.state.value == "stopped"
     assert ws.get(world.rt, world.caller("dana"), made["id"])["state"] == "stopped"
     with pytest.raises(CharterError):
-        agents.issue_credential(world.rt, world.caller("dana"), agent_id)
+        agent_credentials.issue_credential(world.rt, world.caller("dana"), agent_id)
     with pytest.raises(CharterError) as again:
         agents.kill(world.rt, world.caller("sam"), agent_id, "Once more.")
     assert again.value.code == "killed"
@@ -87,18 +96,18 @@ def test_the_kill_switch_leaves_nothing_that_acts(world: World) -> None:
 def test_a_credential_lives_for_minutes_and_is_renewed_while_it_lives(world: World) -> None:
     agent_id = sponsored(world)
     world.clock.advance(minutes=14)
-    world.tokens["agent"] = agents.issue_credential(world.rt, world.caller("agent"), "self")[
-        "token"
-    ]
+    world.tokens["agent"] = agent_credentials.issue_credential(
+        world.rt, world.caller("agent"), "self"
+    )["token"]
     world.clock.advance(minutes=14)
     assert overview.me(world.rt, world.caller("agent"))["sponsor_id"] == world.caller("dana").id
     world.clock.advance(minutes=1)
     with pytest.raises(UnauthenticatedError):
         world.caller("agent")
-    fresh = agents.issue_credential(world.rt, world.caller("dana"), agent_id)
+    fresh = agent_credentials.issue_credential(world.rt, world.caller("dana"), agent_id)
     world.tokens["agent"] = fresh["token"]
     with pytest.raises(ForbiddenError) as refused:
-        agents.issue_credential(world.rt, world.caller("lee"), agent_id)
+        agent_credentials.issue_credential(world.rt, world.caller("lee"), agent_id)
     assert refused.value.code == "not-the-sponsor"
     identity.end_session(world.rt, world.caller("agent"))
     with pytest.raises(UnauthenticatedError):

@@ -2,11 +2,27 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Response
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Request, Response
 
 from charter.api import schemas as s
-from charter.api.deps import PROBLEMS, CallerDep, Cursor, Filter, Key, Limit, RuntimeDep
-from charter.services import agents
+from charter.api.deps import (
+    PROBLEMS,
+    CallerDep,
+    Cursor,
+    Filter,
+    Key,
+    Limit,
+    RuntimeDep,
+    caller_of,
+    runtime_of,
+    token_of,
+)
+from charter.core.kernel.errors import UnauthenticatedError
+from charter.services import agent_credentials, agents
+from charter.services.agent_identity import SUPERSEDED
+from charter.services.runtime import Caller
 
 router = APIRouter(tags=["agents"], responses=PROBLEMS)
 
@@ -45,10 +61,40 @@ def get(rt: RuntimeDep, caller: CallerDep, agent: s.Reference) -> s.AgentOut:
     return s.AgentOut.model_validate(agents.get(rt, caller, agent))
 
 
+def _renewing(request: Request) -> Caller:
+    """The caller, who may be an agent that renews: whoever does so with an old credential tells
+    that there is a copy of it.
+    """
+    try:
+        return caller_of(request)
+    except UnauthenticatedError as error:
+        given = token_of(request)
+        if given is not None and error.code == SUPERSEDED:
+            agent_credentials.report_shown(runtime_of(request), *given)
+        raise
+
+
 @router.post("/agents/{agent}/credential", status_code=201)
-def credential(rt: RuntimeDep, caller: CallerDep, agent: s.Reference) -> s.CredentialOut:
-    """A fresh credential, for the sponsor to hand over or for the agent (`self`) to carry on."""
-    return s.CredentialOut(**agents.issue_credential(rt, caller, agent))
+def credential(
+    request: Request,
+    rt: RuntimeDep,
+    caller: Annotated[Caller, Depends(_renewing)],
+    agent: s.Reference,
+    body: s.CredentialIn | None = None,
+) -> s.CredentialOut:
+    """A fresh credential, for the sponsor to hand over or for the agent (`self`) to carry on.
+
+    The one before ends half a minute later.
+    """
+    thumbprint = None if body is None else body.thumbprint
+    try:
+        made = agent_credentials.issue_credential(rt, caller, agent, thumbprint)
+    except UnauthenticatedError as error:
+        given = token_of(request)
+        if given is not None and error.code == SUPERSEDED:
+            agent_credentials.report_reuse(rt, given[0], caller.key)
+        raise
+    return s.CredentialOut(**made)
 
 
 @router.post("/agents/{agent}/end")

@@ -13,6 +13,7 @@ from charter import __version__
 from charter.api import (
     access,
     access_reviews,
+    agent_definitions,
     agents,
     approvals,
     audit,
@@ -22,9 +23,11 @@ from charter.api import (
     exemptions,
     governance,
     impact,
+    keys,
     kubernetes,
     metrics,
     notifications,
+    oauth,
     opa,
     overview,
     passkeys,
@@ -57,6 +60,8 @@ _ROUTERS = (
     templates.router,
     workspaces.router,
     agents.router,
+    agent_definitions.router,
+    keys.router,
     approvals.router,
     policy_changes.router,
     policies.router,
@@ -93,6 +98,7 @@ def build_api(rt: Runtime) -> FastAPI:
     app.include_router(metrics.router)
     app.include_router(opa.router)
     app.include_router(authzen.router)
+    app.include_router(oauth.router)
     app.state.admission = AdmissionDesk(rt)
     app.include_router(kubernetes.router)
     _health(app, rt)

@@ -13,12 +13,13 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 from starlette.concurrency import run_in_threadpool
 
-from charter.api.deps import runtime_of
+from charter.api.deps import runtime_of, token_of
 from charter.api.points import bearer_of, parsed
 from charter.core.kernel.errors import CharterError, InvalidInputError
 from charter.services import authzen
 from charter.services.enforcement_points import EnforcementPoint, authenticate_point
 from charter.services.identity import authenticate_bearer
+from charter.services.proofs import Shown
 from charter.services.runtime import Caller, Runtime
 
 router = APIRouter(include_in_schema=False)
@@ -28,10 +29,10 @@ _LONGEST_REQUEST_ID: Final = 200
 Evaluate = Callable[[Runtime, EnforcementPoint | Caller, object], dict[str, Any]]
 
 
-def _who(rt: Runtime, token: str) -> EnforcementPoint | Caller:
+def _who(rt: Runtime, token: str, shown: Shown | None) -> EnforcementPoint | Caller:
     if token.startswith("cep_"):
         return authenticate_point(rt, token, "authzen")
-    return authenticate_bearer(rt, token)
+    return authenticate_bearer(rt, token, shown=shown)
 
 
 async def _answer(request: Request, evaluate: Evaluate) -> Response:
@@ -41,7 +42,8 @@ async def _answer(request: Request, evaluate: Evaluate) -> Response:
     if 0 < len(given) <= _LONGEST_REQUEST_ID and given.isprintable():
         headers["X-Request-ID"] = given
     try:
-        who = await run_in_threadpool(_who, rt, bearer_of(request))
+        token, shown = token_of(request) or (bearer_of(request), None)
+        who = await run_in_threadpool(_who, rt, token, shown)
         body = await run_in_threadpool(evaluate, rt, who, parsed(await request.body()))
     except CharterError as error:
         status = 400 if isinstance(error, InvalidInputError) else error.status

@@ -16,11 +16,13 @@ from charter.api.problems import Problem
 from charter.core.kernel.errors import ForbiddenError, UnauthenticatedError
 from charter.services import addresses
 from charter.services.identity import authenticate_bearer, authenticate_session
+from charter.services.proofs import Shown
 from charter.services.runtime import Caller, Runtime
 
 SESSION_COOKIE: Final = "charter_session"
 _SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 _LARGEST_CREDENTIAL: Final = 8192
+_SCHEMES: Final = frozenset({"bearer", "dpop"})
 
 
 def runtime_of(request: Request) -> Runtime:
@@ -35,20 +37,41 @@ def address_of(request: Request) -> str | None:
     return addresses.address_of(runtime_of(request).settings, peer, request.headers.getlist)
 
 
+def shown_in(request: Request, scheme: str) -> Shown:
+    """How a credential comes with this request, for those that are bound to a key."""
+    proofs = request.headers.getlist("dpop")
+    raw = request.scope.get("raw_path") or request.url.path.encode()
+    return Shown(
+        scheme=scheme,
+        method=request.method,
+        path=raw.split(b"?")[0].decode("ascii", "replace"),
+        proof=None if not proofs else proofs[0] if len(proofs) == 1 else "",
+    )
+
+
+def token_of(request: Request) -> tuple[str, Shown] | None:
+    """The token of the Authorization header and how it was shown; None without the header."""
+    header = request.headers.get("authorization")
+    if header is None:
+        return None
+    scheme, _, credential = header.partition(" ")
+    scheme, credential = scheme.lower(), credential.strip()
+    usable = credential.isascii() and 0 < len(credential) <= _LARGEST_CREDENTIAL
+    if scheme not in _SCHEMES or not usable:
+        raise UnauthenticatedError(
+            "The Authorization header is neither a bearer token nor one with a proof of its key.",
+            fix="Send: Authorization: Bearer TOKEN, or Authorization: DPoP TOKEN with a proof.",
+        )
+    return credential, shown_in(request, scheme)
+
+
 def caller_of(request: Request) -> Caller:
     """The authenticated caller; raises `UnauthenticatedError` otherwise."""
     rt = runtime_of(request)
-    header = request.headers.get("authorization")
-    if header is not None:
-        scheme, _, credential = header.partition(" ")
-        credential = credential.strip()
-        usable = credential.isascii() and 0 < len(credential) <= _LARGEST_CREDENTIAL
-        if scheme.lower() != "bearer" or not usable:
-            raise UnauthenticatedError(
-                "The Authorization header is not a bearer token.",
-                fix="Send: Authorization: Bearer TOKEN.",
-            )
-        return authenticate_bearer(rt, credential, address_of(request))
+    given = token_of(request)
+    if given is not None:
+        token, shown = given
+        return authenticate_bearer(rt, token, address_of(request), shown)
     cookie = request.cookies.get(SESSION_COOKIE)
     if cookie is None:
         raise UnauthenticatedError(

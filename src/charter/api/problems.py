@@ -16,8 +16,10 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 
+from charter.core.agents.proofs import ALGORITHMS
 from charter.core.kernel.errors import CharterError
 from charter.log import Log
+from charter.services.proofs import INVALID, REQUIRED
 
 _log = Log("charter.api")
 
@@ -59,13 +61,20 @@ class Problem(BaseModel):
     )
 
 
+def challenge(code: str) -> str:
+    """How to sign in: by a bearer token, or by one with a proof of its key (RFC 9449 §7.1)."""
+    error = {INVALID: "invalid_dpop_proof", REQUIRED: "invalid_token"}.get(code)
+    said = "" if error is None else f', error="{error}"'
+    return f'Bearer realm="charter", DPoP algs="{" ".join(ALGORITHMS)}"{said}'
+
+
 def problem(
     status: int, code: str, detail: str, fix: str, details: dict[str, object] | None = None
 ) -> JSONResponse:
     """The response for one refusal."""
     headers = {"Cache-Control": "no-store"}
     if status == 401:  # noqa: PLR2004 — the status of RFC 9110 that must name a scheme
-        headers["WWW-Authenticate"] = 'Bearer realm="charter"'
+        headers["WWW-Authenticate"] = challenge(code)
     body = Problem(
         type=f"urn:charter:problem:{code}",
         title=_TITLES.get(status, "Refused"),

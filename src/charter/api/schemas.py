@@ -50,6 +50,22 @@ Reference = Annotated[
         description="An id or, where names are unique, a name.",
     ),
 ]
+Thumbprint = Annotated[
+    str,
+    Field(
+        pattern=r"^[A-Za-z0-9_-]{43}$",
+        description="SHA-256 thumbprint (RFC 7638) of the agent's public key: the credential is "
+        "bound to it, and counts only with a proof of it (RFC 9449).",
+    ),
+]
+RepositoryPattern = Annotated[
+    str,
+    Field(pattern=r"^[A-Za-z0-9*][A-Za-z0-9._/:@*-]{0,199}$", examples=["git.example.org/web/*"]),
+]
+Runner = Annotated[
+    str,
+    Field(pattern=r"^(team|everybody|(team|person):[A-Za-z0-9][A-Za-z0-9._-]{0,99})$"),
+]
 Count = Annotated[int, Field(ge=0, le=_MAX_INTEGER, strict=True)]
 Positive = Annotated[int, Field(ge=1, le=_MAX_INTEGER, strict=True)]
 Host = Annotated[
@@ -713,16 +729,168 @@ class AgentIn(In):
         default=60, description="Until the task's deadline."
     )
     justification: Justification | None = None
+    definition: Reference | None = Field(
+        default=None, description="What it is an instance of; without it, of one made for this run."
+    )
+    parent: Reference | None = Field(
+        default=None, description="The agent that it works for, where policy allows that."
+    )
+    thumbprint: Thumbprint | None = None
+
+
+class CredentialIn(In):
+    """What a new credential is bound to."""
+
+    thumbprint: Thumbprint | None = None
 
 
 class CredentialOut(BaseModel):
     """An agent's credential: a signed token, shown once."""
 
     token: str
-    token_type: str = "Bearer"  # noqa: S105 — the scheme's name, no secret
+    token_type: str = Field(
+        default="Bearer", description="`DPoP` where it is bound to the agent's key (RFC 9449)."
+    )
     expires_at: datetime
     credential_id: str
     audience: str
+    bound: bool = Field(
+        default=False, description="Whether it counts only with a proof of the key."
+    )
+    exchange_only: bool = Field(
+        default=False,
+        description="Whether it only serves to be exchanged at /oauth/token for one that is bound "
+        "to the agent's key, because policy asks that for the agent's tier.",
+    )
+    scope: list[str] = Field(default_factory=list, description="What it gives at this moment.")
+
+
+class AgentDefinitionFields(In):
+    """What an agent may be, for whoever runs it."""
+
+    description: Line = ""
+    repositories: Annotated[list[RepositoryPattern], Field(max_length=50)] = Field(
+        default_factory=list,
+        description="Patterns: `*` for a part of one path segment, `**` at the end for all below.",
+    )
+    tier: Literal["read-only", "sandboxed", "standard", "trusted"] = "read-only"
+    max_session_seconds: Annotated[int, Field(ge=60, le=_MAX_INTEGER)] | None = Field(
+        default=None,
+        description="How long one run may last, where that is less than policy's limit.",
+    )
+    run_by: Annotated[list[Runner], Field(min_length=1, max_length=50)] = Field(
+        default_factory=lambda: ["team"],
+        description="Who may run it: `team`, `everybody`, `team:NAME`, `person:HANDLE`.",
+    )
+
+
+class AgentDefinitionIn(AgentDefinitionFields):
+    """A new definition; `team` answers for it."""
+
+    name: Slug
+    team: Reference | None = None
+
+
+class AgentDefinitionChangeIn(In):
+    """What changes; the rest stays."""
+
+    description: Line | None = None
+    repositories: Annotated[list[RepositoryPattern], Field(max_length=50)] | None = None
+    tier: Literal["read-only", "sandboxed", "standard", "trusted"] | None = None
+    max_session_seconds: Annotated[int, Field(ge=60, le=_MAX_INTEGER)] | None = None
+    unlimited_session: bool = Field(
+        default=False, description="Take the limit of its own away; policy's limit stays."
+    )
+    run_by: Annotated[list[Runner], Field(min_length=1, max_length=50)] | None = None
+    team: Reference | None = None
+    why: Words = ""
+
+
+class RetireIn(In):
+    """Why it is retired."""
+
+    why: Justification
+
+
+class AgentDefinitionVersionOut(BaseModel):
+    """One version of a definition: what an instance that began with it was allowed."""
+
+    version: int
+    description: str
+    team: str
+    repositories: list[str]
+    tier: str
+    max_session_seconds: int | None
+    run_by: list[str]
+    why: str
+    made_by: str
+    made_at: datetime
+
+
+class AgentDefinitionOut(BaseModel):
+    """A definition as it is now."""
+
+    id: str
+    name: str
+    state: str
+    implied: bool = Field(description="Whether it was made for one run that named none.")
+    version: int
+    description: str
+    team_id: str
+    team: str
+    repositories: list[str]
+    tier: str
+    max_session_seconds: int | None
+    run_by: list[str]
+    created_by: str
+    created_at: datetime
+    changed_by: str
+    changed_at: datetime
+    retired_at: datetime | None
+    instances: int
+    running: int
+    runnable: bool = Field(description="Whether you may run it.")
+
+
+class AgentDefinitionDetailOut(AgentDefinitionOut):
+    """A definition with every version, newest first."""
+
+    versions: list[AgentDefinitionVersionOut]
+
+
+class KeyOut(BaseModel):
+    """A key that signs agents' credentials; its public half."""
+
+    id: str = Field(description="The thumbprint of the key, the `kid` of what it signs.")
+    purpose: str
+    state: Literal["signing", "due", "verifying", "retired"]
+    made_on: str = Field(description="The machine that holds its private half.")
+    created_at: datetime
+    warns_at: datetime
+    expires_at: datetime = Field(description="When it signs no more, whoever forgot to rotate it.")
+    retired_at: datetime | None
+    retired_by: str | None
+    verifies_until: datetime | None = Field(
+        description="Until when what it has signed counts; null while it signs."
+    )
+
+
+class KeyRotateIn(In):
+    """Whether the old keys are believed to be in somebody else's hands."""
+
+    compromised: bool = Field(
+        default=False,
+        description="Nothing that the old keys have signed counts from now on: every agent needs a "
+        "new credential from its sponsor.",
+    )
+
+
+class KeyRotatedOut(BaseModel):
+    """The new key of the replica that answered, and those that sign no more."""
+
+    key: str
+    retired: list[str]
+    compromised: bool
 
 
 class AgentOut(BaseModel):
@@ -730,6 +898,10 @@ class AgentOut(BaseModel):
 
     id: str
     name: str
+    definition_id: str
+    definition: str | None = Field(description="Its name; null where it was made for this run.")
+    definition_version: int
+    parent_id: str | None
     sponsor_id: str
     sponsor: str
     team_id: str

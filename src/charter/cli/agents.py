@@ -9,11 +9,12 @@ from typing import Annotated, Any
 
 import typer
 
+from charter.cli import agent_definitions
 from charter.cli.arguments import given, minutes
 from charter.cli.command import All, Call, Limit, command, noun
 from charter.cli.errors import ExitCode, usage
 from charter.cli.show import decision, table
-from charter.cli.text import joined, one_line, pairs, say, when
+from charter.cli.text import joined, one_line, pairs, remark, say, when
 
 app = noun("Sponsor agents, and stop them.")
 
@@ -24,6 +25,14 @@ CredentialFile = Annotated[
         "--credential-file", metavar="FILE", help="Put the credential here (mode 0600), unshown."
     ),
 ]
+Thumbprint = Annotated[
+    str | None,
+    typer.Option(
+        "--thumbprint",
+        metavar="SHA256",
+        help="Of the agent's public key (RFC 7638): the credential counts only with a proof of it.",
+    ),
+]
 
 
 @command(
@@ -31,6 +40,7 @@ CredentialFile = Annotated[
     "create",
     examples=[
         "charter agent create fixer --task 'Fix the login test' --repo web/login --for 2h",
+        "charter agent create nightly --definition fixer --task 'Mend a test' --repo web/api",
         "charter agent create reader --task 'Find dead code' --tier read-only --json",
     ],
 )
@@ -47,6 +57,7 @@ def create(
     tier: Annotated[
         str, typer.Option("--tier", help="read-only, sandboxed, standard or trusted.")
     ] = "read-only",
+    *,
     team: Annotated[
         str | None, typer.Option("--team", help="Needed when you are in several teams.")
     ] = None,
@@ -57,6 +68,15 @@ def create(
     justification: Annotated[
         str | None, typer.Option("--justification", "-m", help="Why; approvers read it.")
     ] = None,
+    definition: Annotated[
+        str | None,
+        typer.Option("--definition", "-d", help="What it is an instance of; see definitions."),
+    ] = None,
+    parent: Annotated[
+        str | None,
+        typer.Option("--parent", help="The agent that it works for, where policy allows that."),
+    ] = None,
+    thumbprint: Thumbprint = None,
     credential_file: CredentialFile = None,
 ) -> None:
     """Sponsor an agent for one task; you answer for what it does.
@@ -74,6 +94,9 @@ def create(
             "project": project,
             "minutes": minutes(lifetime, "--for"),
             "justification": justification,
+            "definition": definition,
+            "parent": parent,
+            "thumbprint": thumbprint,
         }
     )
     found = call.client.create("agents", body=body).body
@@ -118,9 +141,14 @@ def _keep(found: dict[str, Any], file: Path | None) -> None:
 def _credential(credential: Mapping[str, Any], file: Path | None) -> None:
     if file is not None:
         say(f"credential:   in {file}, until {when(credential['expires_at'])}")
-        return
-    say(f"credential (shown this once, until {when(credential['expires_at'])}):")
-    say(one_line(credential["token"]))
+    else:
+        say(f"credential (shown this once, until {when(credential['expires_at'])}):")
+        say(one_line(credential["token"]))
+    if credential.get("exchange_only"):
+        remark(
+            "An agent in this tier proves its key with every request. Charter's command line does"
+            " so by itself; other clients exchange this credential at /oauth/token first."
+        )
 
 
 def _describe(a: Mapping[str, Any]) -> None:
@@ -128,6 +156,8 @@ def _describe(a: Mapping[str, Any]) -> None:
         [
             ("name", a["name"]),
             ("id", a["id"]),
+            ("definition", _definition(a)),
+            ("works for", a["parent_id"]),
             ("state", a["state"]),
             ("sponsor", a["sponsor"]),
             ("tier", a["tier"]),
@@ -141,6 +171,12 @@ def _describe(a: Mapping[str, Any]) -> None:
             ("because", a["end_reason"]),
         ]
     )
+
+
+def _definition(a: Mapping[str, Any]) -> str:
+    if a["definition"] is None:
+        return "made for this run"
+    return f"{a['definition']}, version {a['definition_version']}"
 
 
 @command(app, "list", examples=["charter agent list", "charter agent list --all --json"])
@@ -245,9 +281,19 @@ def end(
         "CHARTER_TOKEN=$(cat fixer.token) charter agent credential self --json",
     ],
 )
-def credential(call: Call, agent: Name, credential_file: CredentialFile = None) -> None:
+def credential(
+    call: Call,
+    agent: Name,
+    thumbprint: Thumbprint = None,
+    credential_file: CredentialFile = None,
+) -> None:
     """Make a new credential for an agent (its sponsor), or for yourself (an agent: `self`)."""
-    found: dict[str, Any] = {"credential": call.client.post("agents", agent, "credential").body}
+    body = given({"thumbprint": thumbprint})
+    made = call.client.post("agents", agent, "credential", body=body).body
+    found: dict[str, Any] = {"credential": made}
     _keep(found, credential_file)
     made = found["credential"]
     call.answer(made, lambda: _credential(made, credential_file))
+
+
+agent_definitions.register(app)

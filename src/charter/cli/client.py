@@ -95,6 +95,10 @@ class Client:
         """The answer to a PUT."""
         return self._json("PUT", segments, body=body, query=query)
 
+    def patch(self, *segments: str, body: Mapping[str, Any]) -> Answer:
+        """The answer to a PATCH."""
+        return self._json("PATCH", segments, body=body)
+
     def delete(self, *segments: str, query: Query | None = None) -> Answer:
         """The answer to a DELETE."""
         return self._json("DELETE", segments, query=query)

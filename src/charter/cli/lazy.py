@@ -115,6 +115,7 @@ SECTIONS: Final[tuple[tuple[str, tuple[Entry, ...]], ...]] = (
             Entry("serve", "machine", "Run the API and portal in the foreground.", single=True),
             Entry("controllers", "machine", "Run the controllers in the foreground.", single=True),
             Entry("controller", "controllers", "How the controllers are doing."),
+            Entry("keys", "keys", "Keys that sign agents' credentials.", ("key",)),
             Entry("provider", "provider", "What the sandboxes enforce here.", ("providers",)),
             Entry("completion", "completion", "Completion for your shell.", single=True),
         ),

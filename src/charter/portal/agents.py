@@ -11,7 +11,7 @@ from starlette.responses import Response
 from charter.core.kernel.errors import CharterError
 from charter.portal import forms
 from charter.portal.visit import PortalRoute, Signed, visit_of
-from charter.services import agents, overview, people
+from charter.services import agent_definitions, agents, overview, people
 
 router = APIRouter(route_class=PortalRoute, dependencies=[Depends(visit_of)])
 
@@ -33,12 +33,16 @@ def show_agents(visit: Signed) -> Response:
 def _new_page(
     visit: Signed, form: Mapping[str, str], error: CharterError | None = None
 ) -> Response:
+    known = agent_definitions.list_page(visit.rt, visit.caller, state="active", limit=_CHOICES)[
+        "items"
+    ]
     return visit.page(
         "agent_new.html",
         {
             "form": form,
             "error": error,
             "key": form.get("key") or visit.rt.randomness(_KEY_BYTES).hex(),
+            "definitions": [d for d in known if d["runnable"]],
             "teams": overview.me(visit.rt, visit.caller)["teams"],
             "projects": people.list_projects(visit.rt, visit.caller, limit=_CHOICES)["items"],
         },
@@ -49,7 +53,8 @@ def _new_page(
 @router.get("/agents/new")
 def new_agent(visit: Signed) -> Response:
     """The form."""
-    return _new_page(visit, {})
+    asked = visit.asked("definition")["definition"]
+    return _new_page(visit, {} if asked is None else {"definition": asked})
 
 
 @router.post("/agents")

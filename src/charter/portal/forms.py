@@ -95,7 +95,42 @@ class AgentForm(_Fields):
     project: Reference | None = None
     minutes: Annotated[int, Field(ge=1, le=525_600)] = 60
     justification: Annotated[str | None, Field(max_length=2000)] = None
+    definition: Reference | None = None
     key: Annotated[str | None, Field(pattern=r"^[0-9a-f]{32}$")] = None
+
+
+class AgentDefinitionForm(_Fields):
+    """What an agent may be."""
+
+    name: Slug
+    description: Annotated[str, Field(max_length=200, pattern=r"^[^\n\t]*$")] = ""
+    repositories: Annotated[
+        list[Annotated[str, Field(pattern=r"^[A-Za-z0-9*][A-Za-z0-9._/:@*-]{0,199}$")]],
+        BeforeValidator(_lines),
+        Field(max_length=50),
+    ] = Field(default_factory=list)
+    tier: Literal["read-only", "sandboxed", "standard", "trusted"] = "read-only"
+    max_session_minutes: Annotated[int | None, Field(ge=1, le=525_600)] = None
+    run_by: Annotated[
+        list[
+            Annotated[
+                str,
+                Field(pattern=r"^(team|everybody|(team|person):[A-Za-z0-9][A-Za-z0-9._-]{0,99})$"),
+            ]
+        ],
+        BeforeValidator(_lines),
+        Field(min_length=1, max_length=50),
+    ] = Field(default_factory=lambda: ["team"])
+    team: Reference | None = None
+    why: Annotated[str, Field(max_length=200)] = ""
+
+    def bounds(self) -> dict[str, Any]:
+        """What the service takes."""
+        minutes = self.max_session_minutes
+        return {
+            **self.model_dump(exclude={"max_session_minutes"}),
+            "max_session_seconds": None if minutes is None else minutes * 60,
+        }
 
 
 class ReasonForm(_Fields):

@@ -43,6 +43,7 @@ _TONES: Final = {
         "held",
         "trusted",
         "delivered",
+        "signing",
     ),
     "warn": (
         "starting",
@@ -55,6 +56,7 @@ _TONES: Final = {
         "medium",
         "dry-run",
         "changes-needed",
+        "due",
         "checking",
         "analysing",
         "queued",

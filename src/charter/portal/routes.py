@@ -12,6 +12,7 @@ from charter.core.kernel.errors import NotFoundError
 from charter.portal import (
     access,
     access_reviews,
+    agent_definitions,
     agents,
     approvals,
     assets,
@@ -21,6 +22,7 @@ from charter.portal import (
     governance,
     identity,
     impact,
+    keys,
     notifications,
     overview,
     playground,
@@ -66,6 +68,7 @@ def build_router(runtime_of: Callable[[Request], Runtime]) -> APIRouter:
         overview.router,
         workspaces.router,
         approvals.router,
+        agent_definitions.router,
         agents.router,
         governance.router,
         policy_changes.router,
@@ -79,6 +82,7 @@ def build_router(runtime_of: Callable[[Request], Runtime]) -> APIRouter:
         access_reviews.router,
         roles.router,
         notifications.router,
+        keys.router,
     ):
         router.include_router(part)
     return router

@@ -12,7 +12,13 @@ from charter.core.access.permissions import Permission
 from charter.core.access.reach import reach_set
 from charter.core.access.roles import scope_chain
 from charter.core.access.subjects import Agent
-from charter.core.agents.tasks import TaskEvent, TaskState, next_task_state, task_state
+from charter.core.agents.tasks import (
+    TaskEvent,
+    TaskState,
+    next_task_state,
+    task_open,
+    task_state,
+)
 from charter.services.access import missing
 from charter.services.lifecycle import recheck_agent
 from charter.services.runtime import Caller
@@ -32,9 +38,12 @@ def row_of(tx: Tx, agent_id: str, *, lock: bool = False) -> Row:
             t.tasks.c.repositories,
             t.tasks.c.deadline,
             t.people.c.handle.label("sponsor"),
+            t.agent_definitions.c.name.label("definition"),
+            t.agent_definitions.c.implied.label("definition_implied"),
         )
         .join(t.tasks, t.tasks.c.agent_id == t.agents.c.id)
         .join(t.people, t.people.c.id == t.agents.c.sponsor_id)
+        .join(t.agent_definitions, t.agent_definitions.c.id == t.agents.c.definition_id)
         .where(t.agents.c.id == agent_id)
     )
     row = tx.one(query.with_for_update(of=t.agents) if lock else query)
@@ -103,6 +112,9 @@ def view(tx: Tx, row: Row) -> dict[str, Any]:
     names = (
         "id",
         "name",
+        "definition_id",
+        "definition_version",
+        "parent_id",
         "sponsor_id",
         "sponsor",
         "team_id",
@@ -122,6 +134,7 @@ def view(tx: Tx, row: Row) -> dict[str, Any]:
         state = task_state(agent.task, tx.now).value
     return {
         **{name: row[name] for name in names},
+        "definition": None if row["definition_implied"] else row["definition"],
         "task_state": state,
         "workspaces": 0 if count is None else count["n"],
         "permissions": permissions,
@@ -162,3 +175,25 @@ def close(tx: Tx, row: Row, event: TaskEvent, reason: str, *, state: str) -> Non
         grants, grants.c.subject_id == row["id"], grants.c.revoked_at.is_(None), revoked_at=tx.now
     )
     recheck_agent(tx, row["id"])
+    _close_sub_agents(tx, row["id"], state)
+
+
+def _close_sub_agents(tx: Tx, agent_id: str, state: str) -> None:
+    """Whoever works for an agent that has ended has ended too."""
+    c = t.agents.c
+    for child in tx.all(
+        sa.select(c.id).where(c.parent_id == agent_id, c.state == "active").order_by(c.id)
+    ):
+        row = row_of(tx, child["id"], lock=True)
+        agent = load_agent(tx, row["id"])
+        running = agent is not None and agent.task is not None and task_open(agent.task, tx.now)
+        event = TaskEvent.CANCEL if running else TaskEvent.TIME_OUT
+        close(tx, row, event, "The agent that it worked for has ended.", state=state)
+
+
+def descendants(tx: Tx, agent_id: str) -> list[str]:
+    """The agents that work for this one, and for those, whatever has become of them."""
+    c = t.agents.c
+    below = sa.select(c.id).where(c.parent_id == agent_id).cte("below", recursive=True)
+    deeper = sa.select(c.id).join(below, c.parent_id == below.c.id)
+    return [row["id"] for row in tx.all(sa.select(below.union(deeper).c.id))]

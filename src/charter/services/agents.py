@@ -16,25 +16,26 @@ import sqlalchemy as sa
 
 from charter.core.access.invariants import ResourceRef
 from charter.core.access.permissions import Permission
-from charter.core.access.subjects import Agent, Human
-from charter.core.agents.tasks import TaskEvent, TaskState, task_state
+from charter.core.agents.tasks import TaskEvent, TaskState
 from charter.core.agents.tiers import Tier
 from charter.core.audit.event import Outcome
 from charter.core.kernel.canonical import rfc3339
 from charter.core.kernel.decision import Effect
 from charter.core.kernel.errors import ConflictError, ForbiddenError
 from charter.core.lifecycle.states import Desired
-from charter.services import agent_records as records
 from charter.services import (
+    agent_credentials,
+    agent_instances,
     approval_records,
     approval_requests,
     idempotency,
-    identity,
     lookup,
     paging,
     quotas,
 )
+from charter.services import agent_records as records
 from charter.services.access import carry_out, missing, note, simple
+from charter.services.agent_credentials import Wanted
 from charter.services.decisions import Answer, Question, ask, grants_of, refuse_unless_allowed
 from charter.services.kill_switch import kill_sandboxes, write_stopped
 from charter.services.runtime import Caller, Runtime
@@ -55,21 +56,45 @@ def create(
     The credential is shown this once; a repetition with the same key makes a new one.
     """
     result: dict[str, Any] = {"agent": None, "credential": None, "approval": None}
+    answer, refusal = None, None
     with rt.database.unit_of_work() as tx:
         before = idempotency.recall(tx, caller.id, key, ["agent.create", request])
         if before is None:
-            answer = _create_first(rt, tx, caller, request, key, result)
+            try:
+                with tx.conn.begin_nested():
+                    answer = _create_first(rt, tx, caller, request, key, result)
+            except ForbiddenError as error:
+                refusal = error
+                idempotency.forget(tx, caller.id, key)
+                _note_refused(tx, caller, error)
     if before is not None:
         return {
             **result,
             "decision": before["decision"],
             "agent": get(rt, caller, before["agent_id"]),
-            "credential": issue_credential(rt, caller, before["agent_id"]),
+            "credential": agent_credentials.issue_credential(
+                rt, caller, before["agent_id"], request.get("thumbprint")
+            ),
         }
+    if answer is None:
+        raise refusal or missing("agent")
     approval_requests.check_complete(answer, request.get("justification"))
     if result["approval"] is None:
         refuse_unless_allowed(answer)
     return result
+
+
+def _note_refused(tx: Tx, caller: Caller, refusal: ForbiddenError) -> None:
+    """Record what no decision has refused: an instance wider than its definition or its parent."""
+    note(
+        tx,
+        caller,
+        "agent.create",
+        "agent",
+        "new",
+        outcome=Outcome.DENIED,
+        facts={"code": refusal.code},
+    )
 
 
 def _create_first(
@@ -89,7 +114,8 @@ def _create_first(
         if agent is None:
             raise missing("agent")
         result["agent"] = records.view(tx, records.row_of(tx, agent_id))
-        result["credential"] = _hand_out(rt, tx, caller, agent, answer)
+        wanted = Wanted(bound_to=request.get("thumbprint"))
+        result["credential"] = agent_credentials.hand_out(rt, tx, caller, agent, answer, wanted)
         idempotency.remember(
             tx, caller.id, key, {"decision": result["decision"], "agent_id": agent_id}
         )
@@ -117,6 +143,7 @@ def create_in(
     """Decide and, on a yes, write agent and task; for `create` and approvals."""
     team, project = lookup.place(tx, caller, request.get("team"), request.get("project"))
     deadline = tx.now + timedelta(minutes=request["minutes"])
+    bounds = agent_instances.bounds(rt, tx, caller, request, team_id=team["id"], deadline=deadline)
     context: dict[str, Any] = {
         "environment": "development" if project is None else project["environment"]
     }
@@ -139,6 +166,7 @@ def create_in(
                 "minutes": request["minutes"],
                 "deadline": rfc3339(deadline),
                 "repositories": list(request["repositories"]),
+                **_of(bounds),
             },
             "data_class": "internal" if project is None else project["data_class"],
         },
@@ -148,13 +176,15 @@ def create_in(
     answer = ask(rt, tx, question)
     if not answer.decision.allowed:
         return answer, None
-    if not isinstance(caller.subject, Human):
-        raise ForbiddenError("Only people sponsor agents.", fix="Ask your sponsor.")
+    definition = bounds.kept(tx, caller)
     agent_id, task_id = tx.new_id("agent"), tx.new_id("task")
     tx.insert(
         t.agents,
         id=agent_id,
         name=request["name"],
+        definition_id=definition.id,
+        definition_version=definition.version,
+        parent_id=bounds.parent_id,
         sponsor_id=caller.id,
         team_id=team["id"],
         project_id=question.resource.project_id,
@@ -180,10 +210,28 @@ def create_in(
         "agent",
         agent_id,
         decision_id=answer.id,
-        facts={"tier": request["tier"], "task": task_id, "deadline": rfc3339(deadline)},
+        facts={
+            "tier": request["tier"],
+            "task": task_id,
+            "deadline": rfc3339(deadline),
+            "definition": definition.id,
+            "definition_version": definition.version,
+        },
         private={"task": request["task"]},
     )
     return answer, agent_id
+
+
+def _of(bounds: agent_instances.Bounds) -> dict[str, Any]:
+    """The definition and the parent as policy sees them; implied ones are none."""
+    found: dict[str, Any] = {}
+    if bounds.definition.id:
+        found["definition"] = {
+            "id": bounds.definition.id,
+            "name": bounds.definition.name,
+            "version": bounds.definition.version,
+        }
+    return found if bounds.parent_id is None else {**found, "parent": bounds.parent_id}
 
 
 # --- reading ----------------------------------------------------------------------------------
@@ -228,55 +276,7 @@ def get(rt: Runtime, caller: Caller, ref: str) -> dict[str, Any]:
         return records.view(tx, records.row_of(tx, agent_id))
 
 
-# --- credentials and ends ---------------------------------------------------------------------
-def issue_credential(rt: Runtime, caller: Caller, ref: str) -> dict[str, Any]:
-    """A fresh credential: for the sponsor to hand over, or for the agent to carry on with.
-
-    The agent's session is as long as its task; an agent renews while its credential is alive.
-    """
-
-    def act(tx: Tx, answer: Answer) -> dict[str, Any]:
-        agent = load_agent(tx, records.find(tx, caller, ref))
-        if agent is None or agent.task is None:
-            raise missing("agent")
-        if caller.id not in (agent.id, agent.sponsor.id):
-            raise ForbiddenError(
-                "Only the sponsor of an agent, or the agent itself, takes its credential.",
-                fix="Ask the sponsor, or sponsor an agent of your own.",
-                code="not-the-sponsor",
-            )
-        if not agent.active or task_state(agent.task, tx.now) is not TaskState.OPEN:
-            raise ConflictError(
-                "The agent's task has ended, so it gets no more credentials.",
-                fix="Sponsor an agent for a new task.",
-                code="task-ended",
-            )
-        return _hand_out(rt, tx, caller, agent, answer)
-
-    def question(tx: Tx) -> Question:
-        row = records.row_of(tx, records.find(tx, caller, ref))
-        return simple(
-            caller, Permission.AGENT_VIEW, records.ref_of(row), {"spec": {"credential": True}}
-        )
-
-    return carry_out(rt, question, act)
-
-
-def _hand_out(rt: Runtime, tx: Tx, caller: Caller, agent: Agent, answer: Answer) -> dict[str, Any]:
-    """Sign a credential and put it on record: what is done with it later is told by its id."""
-    made = identity.sign_credential(rt, tx, agent)
-    note(
-        tx,
-        caller,
-        "agent.credential-issued",
-        "agent",
-        agent.id,
-        decision_id=answer.id,
-        facts={"credential": made["credential_id"]},
-    )
-    return made
-
-
+# --- ends ---------------------------------------------------------------------------------------
 def end(rt: Runtime, caller: Caller, ref: str, outcome: str) -> dict[str, Any]:
     """The task is done or has failed: credentials and grants end, its workspaces are deleted."""
     event = TaskEvent.COMPLETE if outcome == "completed" else TaskEvent.FAIL
@@ -348,7 +348,10 @@ def kill(rt: Runtime, caller: Caller, ref: str, reason: str) -> dict[str, Any]:
         )
         live = tx.all(
             sa.select(t.workspaces)
-            .where(t.workspaces.c.agent_id == row["id"], t.workspaces.c.deleted_at.is_(None))
+            .where(
+                t.workspaces.c.agent_id.in_([row["id"], *records.descendants(tx, row["id"])]),
+                t.workspaces.c.deleted_at.is_(None),
+            )
             .order_by(t.workspaces.c.id)
             .with_for_update()
         )

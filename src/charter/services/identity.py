@@ -1,8 +1,7 @@
 """Who is asking: one-time links, and what proves who a caller is with each request.
 
-People hold bearer secrets (kept as hashes); agents hold a signed token that lives for minutes, is
-bound to this instance as its audience and to one task, and counts only while its row in the
-database does. So a revoked credential is dead at the next request, whatever its signature says.
+People hold bearer secrets, kept as hashes. Agents hold signed tokens; those are the business of
+`agent_identity`.
 """
 
 from __future__ import annotations
@@ -10,26 +9,22 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import sqlalchemy as sa
 
-from charter.core.access.subjects import Agent, Human, SessionFacts
-from charter.core.agents.tasks import task_open
+from charter.core.access.subjects import Human, SessionFacts
 from charter.core.audit.event import ActorRef, AuditEvent, Outcome, Scalar
-from charter.core.kernel.errors import InvalidInputError, UnauthenticatedError
-from charter.services import secrets
+from charter.core.kernel.errors import UnauthenticatedError
+from charter.services import agent_identity, secrets
 from charter.services.access import note
+from charter.services.proofs import Shown
 from charter.services.provider_sessions import AtProvider
 from charter.services.runtime import Caller, Runtime
-from charter.services.subjects import load_agent, load_human
+from charter.services.subjects import load_human
 from charter.store import tables as t
 from charter.store.unit_of_work import Row, Tx
 
-if TYPE_CHECKING:
-    from joserfc.jwk import OKPKey
-
-ALGORITHM: Final = "Ed25519"
 _LONGEST_USER_AGENT: Final = 200
 _TOUCH_SECONDS: Final = 60  # "last used" is kept to the minute: not every request shall write
 
@@ -249,12 +244,17 @@ def _shown(row: Row, ip: str | None) -> SessionFacts:
     )
 
 
-def authenticate_bearer(rt: Runtime, text: str, ip: str | None = None) -> Caller:
-    """The caller behind a bearer token: a personal one or an agent's credential."""
+def authenticate_bearer(
+    rt: Runtime, text: str, ip: str | None = None, shown: Shown | None = None
+) -> Caller:
+    """The caller behind a token: a personal one or an agent's credential.
+
+    `shown` says how it was shown, for credentials that are bound to a key.
+    """
     bearer = secrets.parse(text)
     if bearer is None:
-        return _authenticate_agent(rt, text, ip)
-    if bearer.kind != "pat":
+        return agent_identity.authenticate(rt, text, ip, shown)
+    if bearer.kind != "pat" or (shown is not None and shown.scheme != "bearer"):
         raise _refused("This is not a token for the API.", _SIGN_IN_AGAIN)
     with rt.database.unit_of_work() as tx:
         row = tx.one(_with_passkey(t.api_tokens).where(t.api_tokens.c.id == bearer.id))
@@ -278,104 +278,3 @@ def _touch(tx: Tx, table: sa.Table, row: Any) -> None:
     last = row["last_used_at"]
     if last is None or (tx.now - last).total_seconds() >= _TOUCH_SECONDS:
         tx.update(table, table.c.id == row["id"], last_used_at=tx.now)
-
-
-# --- agents' credentials ----------------------------------------------------------------------
-def audience(rt: Runtime) -> str:
-    """Whom a credential is for: this instance."""
-    return f"{rt.settings.url}/api"
-
-
-def sign_credential(rt: Runtime, tx: Tx, agent: Agent) -> dict[str, Any]:
-    """A new credential for the agent; the caller has decided that it may have one.
-
-    It never outlives the task.
-    """
-    if agent.task is None:
-        raise InvalidInputError("The agent has no task.", fix="Sponsor it for one.")
-    lifetime = rt.policy.active(tx).data.credentials.agent_credential_seconds
-    expires_at = min(tx.now + timedelta(seconds=lifetime), agent.task.deadline)
-    credential_id = tx.new_id("credential")
-    claims: dict[str, object] = {
-        "iss": rt.settings.url,
-        "aud": audience(rt),
-        "sub": agent.id,
-        "jti": credential_id,
-        "iat": int(tx.now.timestamp()),
-        "exp": int(expires_at.timestamp()),
-        "task": agent.task.id,
-        "tier": agent.tier.value,
-        "act": {"sub": agent.sponsor.id},
-    }
-    from joserfc import jwt  # noqa: PLC0415 — see _key
-
-    token = jwt.encode(
-        {"alg": ALGORITHM, "typ": "charter-agent+jwt"}, claims, _key(rt), algorithms=[ALGORITHM]
-    )
-    tx.insert(
-        t.agent_credentials,
-        id=credential_id,
-        agent_id=agent.id,
-        audience=audience(rt),
-        issued_at=tx.now,
-        expires_at=expires_at,
-    )
-    return {
-        "token": token,
-        "token_type": "Bearer",
-        "expires_at": expires_at,
-        "credential_id": credential_id,
-        "audience": audience(rt),
-    }
-
-
-def _key(rt: Runtime) -> OKPKey:
-    from joserfc.jwk import OKPKey  # noqa: PLC0415 — loading JOSE takes time; most starts need none
-
-    return OKPKey.import_key(rt.keys.credentials)
-
-
-def _authenticate_agent(rt: Runtime, text: str, ip: str | None) -> Caller:
-    invalid = _refused(
-        "This token is not valid here.",
-        "An agent renews its credential before it expires; a person signs in with charter login.",
-    )
-    from joserfc import jwt  # noqa: PLC0415 — see _key
-    from joserfc.errors import JoseError  # noqa: PLC0415
-
-    try:
-        token = jwt.decode(text, _key(rt), algorithms=[ALGORITHM])
-        claims = token.claims
-        jwt.JWTClaimsRegistry(
-            now=int(rt.now().timestamp()),
-            leeway=0,
-            aud={"essential": True, "value": audience(rt)},
-            exp={"essential": True},
-            jti={"essential": True},
-            sub={"essential": True},
-        ).validate(claims)
-    except (JoseError, ValueError, TypeError, KeyError, AttributeError) as error:
-        raise invalid from error
-    if token.header.get("typ") != "charter-agent+jwt":
-        raise invalid
-    with rt.database.reading() as tx:
-        row = tx.one(
-            sa.select(t.agent_credentials).where(t.agent_credentials.c.id == str(claims["jti"]))
-        )
-        if row is None or row["agent_id"] != claims["sub"]:
-            raise invalid
-        if row["revoked_at"] is not None or row["expires_at"] <= tx.now:
-            raise _refused(
-                "This agent's credential was revoked or has expired.",
-                "Its sponsor can issue a new one while the task is open: "
-                "charter agent credential NAME.",
-            )
-        agent = load_agent(tx, row["agent_id"], row["id"])
-        if agent is None or agent.task is None or agent.task.id != claims.get("task"):
-            raise invalid
-        if not agent.active or not agent.sponsor.active or not task_open(agent.task, tx.now):
-            raise _refused(
-                "This agent has been ended, or its sponsor is deactivated.",
-                "An active person sponsors a new agent for the work: charter agent create.",
-            )
-        return Caller(agent, "agent", row["id"], ip=ip)

@@ -21,12 +21,14 @@ from charter.store.unit_of_work import Database
 
 @dataclass(frozen=True, slots=True)
 class Keys:
-    """The signing keys: for agents' credentials, the audit log's checkpoints, policy bundles.
+    """The keys of the audit log's checkpoints, of policy bundles, and of what browsers keep for us.
 
     From `notifications` come the keys that sign approval links and seal the secrets of channels.
+
+    Those that sign agents' credentials come and go; see `services/keys.py`.
     """
 
-    credentials: Ed25519PrivateKey
+    sealing: Ed25519PrivateKey
     audit: Ed25519PrivateKey
     policy: Ed25519PrivateKey
     notifications: Ed25519PrivateKey
@@ -63,7 +65,8 @@ class Caller:
 
     `via` is `session`, `token`, `agent` or `local` (the operator's own shell on the machine).
     `csrf_token` is what a form of this session must carry. `ip` is where the request came from,
-    None when it did not come over a network.
+    None when it did not come over a network. `key` is the thumbprint of the key that an agent has
+    proved with this request.
     """
 
     subject: Human | Agent
@@ -71,6 +74,7 @@ class Caller:
     credential_id: str
     csrf_token: str | None = None
     ip: str | None = None
+    key: str | None = None
 
     @property
     def id(self) -> str:

@@ -157,7 +157,7 @@ def come_back(
 
 # --- the attempt ------------------------------------------------------------------------------
 def _key(rt: Runtime) -> bytes:
-    return hmac.digest(rt.keys.credentials.private_bytes_raw(), b"sign-in attempts", "sha256")
+    return hmac.digest(rt.keys.sealing.private_bytes_raw(), b"sign-in attempts", "sha256")
 
 
 def _attempt(rt: Runtime, name: str, given: Mapping[str, str], cookie: str | None) -> Attempt:

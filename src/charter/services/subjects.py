@@ -15,9 +15,10 @@ from charter.core.access.break_glass import ordinary
 from charter.core.access.permissions import Permission
 from charter.core.access.roles import Binding, CustomRole, Reach, Scope, ScopeKind
 from charter.core.access.subjects import Agent, Human
+from charter.core.agents.definitions import covers
 from charter.core.agents.elevation import Elevation
 from charter.core.agents.tasks import TaskScope, TaskState
-from charter.core.agents.tiers import Tier
+from charter.core.agents.tiers import Tier, narrower
 from charter.core.kernel.errors import NotFoundError, UnauthenticatedError
 from charter.services.runtime import Caller
 from charter.store import tables as t
@@ -81,7 +82,8 @@ def custom_role(name: str, permissions: Mapping[str, str]) -> CustomRole:
 
 
 def load_agent(tx: Tx, agent_id: str, credential_id: str | None = None) -> Agent | None:
-    """The agent with its sponsor as the sponsor is now and its task as it is now."""
+    """The agent with its sponsor, its task and its definition as they are now."""
+    now = t.agent_definition_versions
     row = tx.one(
         sa.select(
             t.agents,
@@ -89,23 +91,36 @@ def load_agent(tx: Tx, agent_id: str, credential_id: str | None = None) -> Agent
             t.tasks.c.repositories,
             t.tasks.c.deadline,
             t.tasks.c.state.label("task_state"),
+            now.c.tier.label("definition_tier"),
+            now.c.repositories.label("definition_repositories"),
         )
         .join(t.tasks, t.tasks.c.agent_id == t.agents.c.id)
+        .join(t.agent_definitions, t.agent_definitions.c.id == t.agents.c.definition_id)
+        .join(
+            now,
+            sa.and_(
+                now.c.definition_id == t.agent_definitions.c.id,
+                now.c.version == t.agent_definitions.c.version,
+            ),
+        )
         .where(t.agents.c.id == agent_id)
     )
     if row is None:
         return None
+    # A definition that was narrowed since narrows what runs; one that was widened changes nothing.
+    tier = narrower(Tier(row["tier"]), Tier(row["definition_tier"]))
+    allowed = row["definition_repositories"]
     sponsor = load_human(tx, row["sponsor_id"])
     if sponsor is None:  # the foreign key forbids it
         raise NotFoundError("The agent's sponsor does not exist.", fix="Ask an administrator.")
     return Agent(
         id=row["id"],
         sponsor=ordinary(sponsor),  # an emergency is the person's own, never their agents'
-        tier=Tier(row["tier"]),
+        tier=tier,
         task=TaskScope(
             id=row["task_id"],
-            repositories=frozenset(row["repositories"]),
-            tier=Tier(row["tier"]),
+            repositories=frozenset(r for r in row["repositories"] if covers(allowed, r)),
+            tier=tier,
             deadline=row["deadline"],
             state=TaskState(row["task_state"]),
         ),
@@ -113,6 +128,7 @@ def load_agent(tx: Tx, agent_id: str, credential_id: str | None = None) -> Agent
         credential_id=credential_id or "none",
         active=row["state"] == "active",
         elevations=elevations_of(tx, row["id"]),
+        parent=None if row["parent_id"] is None else load_agent(tx, row["parent_id"]),
     )
 
 

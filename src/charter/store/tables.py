@@ -298,11 +298,47 @@ scim_tokens = sa.Table(
 )
 
 # --- agents -----------------------------------------------------------------------------------
-agents = sa.Table(
-    "agents",
+agent_definitions = sa.Table(
+    "agent_definitions",
     metadata,
     _id(),
     _text("name"),
+    sa.Column("implied", sa.Boolean, nullable=False),  # made for one instance that named none
+    _int("version"),
+    _text("created_by"),
+    _at("created_at"),
+    _at("retired_at", null=True),
+    sa.Index(
+        "uq_agent_definitions_live_name",
+        "name",
+        unique=True,
+        postgresql_where=sa.text("NOT implied AND retired_at IS NULL"),
+    ),
+)
+agent_definition_versions = sa.Table(
+    "agent_definition_versions",
+    metadata,
+    sa.Column("definition_id", sa.Text, sa.ForeignKey("agent_definitions.id"), primary_key=True),
+    sa.Column("version", sa.BigInteger, primary_key=True, autoincrement=False),
+    _text("description"),
+    _ref("team_id", "teams"),
+    sa.Column("repositories", ARRAY(sa.Text), nullable=False),  # patterns
+    _text("tier"),
+    sa.Column("max_session_seconds", sa.BigInteger, nullable=True),
+    sa.Column("run_by", ARRAY(sa.Text), nullable=False),
+    _text("why"),
+    _text("made_by"),
+    _at("made_at"),
+    sa.Index(None, "team_id"),
+)
+agents = sa.Table(
+    "agents",  # instances: each one run of a definition
+    metadata,
+    _id(),
+    _text("name"),
+    _ref("definition_id", "agent_definitions"),
+    _int("definition_version"),
+    _ref("parent_id", "agents", null=True),  # the agent that it works for
     _ref("sponsor_id", "people"),
     _ref("team_id", "teams"),
     _ref("project_id", "projects", null=True),
@@ -313,6 +349,8 @@ agents = sa.Table(
     _text("end_reason", null=True),
     sa.Index(None, "sponsor_id"),
     sa.Index(None, "team_id"),
+    sa.Index(None, "definition_id"),
+    sa.Index(None, "parent_id"),
 )
 tasks = sa.Table(
     "tasks",
@@ -332,10 +370,37 @@ agent_credentials = sa.Table(
     _id(),
     _ref("agent_id", "agents"),
     _text("audience"),
+    _text("key_id", null=True),  # of the key that signed it
+    _text("thumbprint", null=True),  # of the agent's key that it is bound to
+    sa.Column("scope", ARRAY(sa.Text), nullable=True),  # None: everything that the agent may
     _at("issued_at"),
     _at("expires_at"),
     _at("revoked_at", null=True),
+    _at("superseded_at", null=True),  # when it was renewed …
+    _text("successor_id", null=True),  # … and into which
     sa.Index(None, "agent_id"),
+    sa.Index(None, "key_id"),
+)
+shown_proofs = sa.Table(
+    "shown_proofs",  # of possession: each counts once, at whichever replica it is shown
+    metadata,
+    sa.Column("digest", BYTEA, primary_key=True),
+    _at("expires_at"),
+    sa.Index(None, "expires_at"),
+)
+signing_keys = sa.Table(
+    "signing_keys",  # public halves; the private ones stay with the replica that made them
+    metadata,
+    _id(),
+    sa.Column("public_key", BYTEA, nullable=False),
+    _text("made_on"),
+    _at("created_at"),
+    _at("retired_at", null=True),
+    _text("retired_by", null=True),
+    _at("verifies_until", null=True),
+    sa.Index(
+        "ix_signing_keys_signing", "created_at", postgresql_where=sa.text("retired_at IS NULL")
+    ),
 )
 
 # --- templates and workspaces -----------------------------------------------------------------

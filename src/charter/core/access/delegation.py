@@ -1,9 +1,10 @@
 """The delegation bound: an agent is never more than the person it works for.
 
 What an agent may do at this moment is the intersection of four sets: the role of agents, its tier,
-its task, and what its sponsor may do *now*. Nothing is copied when the agent is created, so a
-sponsor who loses a role narrows every running agent with the next request, and a sponsor who leaves
-stops them.
+its task, and what its sponsor may do *now*. An agent that works for another agent is bound by that
+one as well, and a credential that was issued for less gives less. Nothing is copied when the agent
+is created, so a sponsor who loses a role narrows every running agent with the next request, and a
+sponsor who leaves stops them.
 
 The tier that counts is the narrower of the agent's and the task's: an agent that has earned trust
 still does a read-only task read-only. An elevation that a team lead gave for the task widens the
@@ -47,8 +48,9 @@ def elevations_of(agent: Agent, now: datetime) -> tuple[Elevation, ...]:
 
 
 def effective_tier(agent: Agent, now: datetime) -> Tier:
-    """The tier that counts at `now`, elevations included."""
-    return raised_tier(base_tier(agent), elevations_of(agent, now))
+    """The tier that counts at `now`, elevations included, and no wider than the parent's."""
+    tier = raised_tier(base_tier(agent), elevations_of(agent, now))
+    return tier if agent.parent is None else narrower(tier, effective_tier(agent.parent, now))
 
 
 def tier_permissions(agent: Agent, now: datetime) -> frozenset[Permission]:
@@ -66,23 +68,30 @@ def task_repositories(agent: Agent, now: datetime) -> frozenset[str]:
 def effective_permissions(
     agent: Agent, chain: Iterable[Scope], now: datetime
 ) -> frozenset[Permission]:
-    """Agent role ∩ tier ∩ task ∩ what the sponsor holds now, at the end of the scope chain."""
+    """Agent role ∩ tier ∩ task ∩ what the sponsor holds now, at the end of the scope chain.
+
+    And what the credential was narrowed to, and what the agent that it works for may do now.
+    """
     if not agent.active or not agent.sponsor.active:
         return frozenset()
     if agent.task is None or not task_open(agent.task, now):
         return frozenset()
-    return (
+    path = tuple(chain)
+    held = (
         ROLE_PERMISSIONS[RoleName.AGENT]
         & tier_permissions(agent, now)
-        & permissions_of(agent.sponsor.bindings, chain, now)
+        & permissions_of(agent.sponsor.bindings, path, now)
     )
+    if agent.scope is not None:
+        held &= agent.scope
+    return held if agent.parent is None else held & effective_permissions(agent.parent, path, now)
 
 
 def delegation_bound(
     agent: Agent, permission: Permission, chain: Iterable[Scope], now: datetime
 ) -> Violation | None:
     """Why the sponsor cannot lend `permission` to the agent; None when they can."""
-    sponsor = agent.sponsor
+    sponsor, path = agent.sponsor, tuple(chain)
     if not sponsor.active:
         return refuse(
             "delegation-bound",
@@ -90,13 +99,22 @@ def delegation_bound(
             "Hand the task to a sponsor who is active; the agent itself cannot continue.",
             source="Spec ID-7",
         )
-    if permission not in permissions_of(sponsor.bindings, chain, now):
+    if permission not in permissions_of(sponsor.bindings, path, now):
         return refuse(
             "delegation-bound",
             f"The agent acts for {sponsor.handle}, who does not hold {permission} here; "
             "an agent never exceeds its sponsor.",
             f"Give {sponsor.handle} a role with {permission} in this scope, "
             "or let a sponsor who holds it take the task.",
+            source="Spec ID-7",
+        )
+    parent = agent.parent
+    if parent is not None and permission not in effective_permissions(parent, path, now):
+        return refuse(
+            "delegation-bound",
+            f"The agent works for another agent, which may not do {permission} here now; "
+            "it is never more than that one.",
+            "Let the sponsor start an agent of its own for this.",
             source="Spec ID-7",
         )
     return None

@@ -13,6 +13,7 @@ The rules, by id:
 * `invariant/reach`, `invariant/task-scope`: a permission, but not for this thing;
 * `invariant/task-ended`: the agent's task is closed or past its deadline;
 * `invariant/tier`: outside the agent's tier;
+* `invariant/credential-scope`: outside what the agent's credential was issued for;
 * `invariant/delegation-bound`: more than the agent's sponsor may do now;
 * `invariant/own-request`: approving what one asked for oneself, or one's own agent did;
 * `invariant/break-glass-withheld`, `invariant/own-review`: what an emergency role does not give,
@@ -182,4 +183,11 @@ def _agent_permission(agent: Agent, action: Permission, now: datetime) -> Iterat
             f"Ask for the {lowest_tier_with(action)} tier: a team lead can approve it for this "
             "task (charter agent elevate).",
             source="Spec AG-1",
+        )
+    elif agent.scope is not None and action not in agent.scope:
+        yield refuse(
+            "credential-scope",
+            f"The credential was issued for less: {action} is not in its scope.",
+            "Exchange for a credential whose scope includes it.",
+            source="Spec ID-6",
         )

@@ -31,6 +31,7 @@ class Permission(StrEnum):
     WORKSPACE_READ_FILES = "workspace.read-files"
     WORKSPACE_WRITE_FILES = "workspace.write-files"
 
+    AGENT_DEFINE = "agent.define"
     AGENT_CREATE = "agent.create"
     AGENT_VIEW = "agent.view"
     AGENT_KILL = "agent.kill"
@@ -96,6 +97,8 @@ class Permission(StrEnum):
 
     NOTIFICATION_VIEW = "notification.view"
     NOTIFICATION_MANAGE = "notification.manage"
+    KEY_VIEW = "key.view"
+    KEY_ROTATE = "key.rotate"
     PROVIDER_VIEW = "provider.view"
     CONTROLLER_VIEW = "controller.view"
     METRICS_VIEW = "metrics.view"
@@ -125,6 +128,7 @@ READS: Final = frozenset(
         Permission.PEOPLE_VIEW,
         Permission.NOTIFICATION_VIEW,
         Permission.ACCESS_REVIEW_VIEW,
+        Permission.KEY_VIEW,
         Permission.PROVIDER_VIEW,
         Permission.CONTROLLER_VIEW,
         Permission.METRICS_VIEW,

@@ -80,6 +80,9 @@ def subject_json(subject: Subject) -> dict[str, object]:
                 "deadline": rfc3339(task.deadline),
                 "state": task.state.value,
             },
+            # Absent where it narrows nothing, as in facts that were stored before there was any.
+            **({} if subject.scope is None else {"scope": sorted(subject.scope)}),
+            **({} if subject.parent is None else {"parent": subject_json(subject.parent)}),
         }
     return {
         "kind": "human",
@@ -134,6 +137,10 @@ def subject_from_json(stored: Mapping[str, Any]) -> Subject:
     """The subject that `subject_json` wrote."""
     if stored["kind"] == "human":
         return _human(stored)
+    return _agent(stored)
+
+
+def _agent(stored: Mapping[str, Any]) -> Agent:
     task = stored["task"]
     return Agent(
         id=stored["id"],
@@ -152,6 +159,8 @@ def subject_from_json(stored: Mapping[str, Any]) -> Subject:
             deadline=parse_rfc3339(task["deadline"]),
             state=TaskState(task["state"]),
         ),
+        scope=None if "scope" not in stored else frozenset(map(Permission, stored["scope"])),
+        parent=_agent(stored["parent"]) if "parent" in stored else None,
     )
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
+from charter.core.access.permissions import Permission
 from charter.core.access.roles import Binding
 from charter.core.agents.elevation import Elevation
 from charter.core.agents.tasks import TaskScope
@@ -51,6 +52,8 @@ class Agent:
     """One agent instance; `active` is False once it was killed or its credential was revoked.
 
     `elevations` are all that it was ever given; which of them count is asked with the time.
+    `scope` is what the credential that was shown was narrowed to, None when it was not. `parent`
+    is the agent that this one works for.
     """
 
     id: str
@@ -61,6 +64,8 @@ class Agent:
     credential_id: str
     active: bool = True
     elevations: tuple[Elevation, ...] = ()
+    scope: frozenset[Permission] | None = None
+    parent: Agent | None = None
 
 
 Subject = Human | Agent

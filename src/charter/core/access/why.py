@@ -2,8 +2,9 @@
 
 `steps` answers the question that a refusal leaves open: what was looked at, and what each of it
 gave. Each binding of a person is one step, which says how far it carries; an agent's steps are the
-four sets whose intersection it may do (its role, its tier, its task, its sponsor now). `matrix` is
-the same knowledge without a person: which role holds which permission, and how far.
+four sets whose intersection it may do (its role, its tier, its task, its sponsor now), and the
+scope of its credential where that is less. `matrix` is the same knowledge without a person: which
+role holds which permission, and how far.
 
 The steps explain the invariants and decide nothing: what counts is `invariants`, and a property
 test holds that the two never disagree.
@@ -52,8 +53,8 @@ _REACHES = {
 class Step:
     """One thing that was looked at; `holds` says whether it speaks for the action.
 
-    `of` is whose step it is (`role`, `binding`, `tier`, `task`, `sponsor`, `sponsor-binding`,
-    `account`); the scope is that of a binding, for its name to be put beside it.
+    `of` is whose step it is (`role`, `binding`, `tier`, `task`, `scope`, `sponsor`,
+    `sponsor-binding`, `account`); the scope is that of a binding, for its name to be put beside it.
     """
 
     of: str
@@ -123,6 +124,10 @@ def _agent(
     text = f"{action} was given to it for its task" if given else f"the {tier} tier {says} {action}"
     yield Step("tier", f"{text}{raised}", holds=within)
     yield from _task(agent, action, resource, now)
+    if agent.scope is not None:
+        within = action in agent.scope
+        says = "includes" if within else "does not include"
+        yield Step("scope", f"the scope of its credential {says} {action}", holds=within)
     sponsor = agent.sponsor
     bound = delegation_reach(agent, action, resource, now)
     says = "may do it now" if bound is None else "may not do it now"

@@ -19,6 +19,7 @@ PREFIXES: Final = {
     "team": "team",
     "project": "prj",
     "agent": "agt",
+    "agent-definition": "def",
     "task": "tsk",
     "workspace": "ws",
     "template": "tpl",

@@ -27,6 +27,7 @@ from charter.core.kernel.errors import InvalidInputError
 from charter.core.kubernetes.settings import KubernetesSettings, read_settings
 from charter.core.lifecycle.transition import LifecycleLimits
 from charter.core.policy.access_reviews import read_access_reviews
+from charter.core.policy.agents import AgentIdentity, read_agent_identity
 from charter.core.policy.elevation import ElevationLimits, read_elevation
 from charter.core.policy.notifications import LinkSettings, read_links
 from charter.core.policy.pipeline_limits import PipelineLimits
@@ -135,6 +136,7 @@ class PolicyData:
     tiers: Mapping[str, TierLimits]
     tasks: TaskLimits
     credentials: CredentialLimits
+    agents: AgentIdentity
     reviews: ReviewCadence
     approvals: ApprovalSettings
     links: LinkSettings
@@ -195,6 +197,7 @@ def _read(root: Reader) -> PolicyData:
         tiers={name: _tier(root.child("tiers").child(name)) for name in TIERS},
         tasks=_tasks(root.child("tasks")),
         credentials=_credentials(root.child("credentials")),
+        agents=read_agent_identity(root),
         reviews=read_cadence(root),
         access_reviews=read_access_reviews(root),
         approvals=read_approvals(root.child("approvals")),
