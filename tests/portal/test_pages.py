@@ -60,7 +60,17 @@ def _paths(world: World, ids: dict[str, str]) -> dict[str, list[str]]:
             *(f"/decisions/{stored[i]['id']}" for i in range(3)),
             *(f"/decisions/{stored[i]['id']}/explanation" for i in range(3)),
         ],
-        "lee": ["/", "/approvals", "/approvals?show=all", f"/approvals/{ids['approval']}"],
+        "lee": [
+            "/",
+            "/approvals",
+            "/approvals?show=all",
+            f"/approvals/{ids['approval']}",
+            "/account/notifications",
+            "/notifications",
+            "/notifications?state=dead",
+            "/notifications/channels/new",
+            "/notifications/channels/none/remove",
+        ],
         "sam": [
             "/",
             "/policies/playground",

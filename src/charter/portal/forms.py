@@ -160,7 +160,6 @@ class VoteForm(_Fields):
 class LinkVoteForm(VoteForm):
     """A vote that a link carries."""
 
-    link: Annotated[str, Field(max_length=200)]
     verdict: Literal["approve", "deny"]
 
 

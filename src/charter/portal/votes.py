@@ -116,7 +116,7 @@ def decide(request: Request, form: Annotated[Mapping[str, str], Depends(form_of)
         with _Limited(request):
             after = approval_links.vote(
                 rt,
-                asked.link,
+                form.get("link", "")[:_LONGEST_LINK],
                 approve=asked.verdict == "approve",
                 comment=asked.comment,
                 session=session,
