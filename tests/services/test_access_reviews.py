@@ -23,6 +23,7 @@ from charter.services import (
     access_campaigns,
     access_evidence,
     access_reviews,
+    agent_definitions,
     agents,
     identity,
     overview,
@@ -296,3 +297,37 @@ def test_what_nobody_uses_is_pointed_out(world: World) -> None:
         "dana",
         "lee",
     }
+
+
+@spec("ID-10", "ID-6")
+def test_a_definition_that_nobody_keeps_is_retired(world: World) -> None:
+    for name in ("kept", "silent", "revoked"):
+        agent_definitions.define(
+            world.rt,
+            world.admin,
+            {
+                "name": name,
+                "description": "Mends things.",
+                "team": "payments",
+                "repositories": ["git.example.org/payments/*"],
+                "tier": "read-only",
+                "max_session_minutes": None,
+                "run_by": ["team"],
+                "why": "For the test.",
+            },
+        )
+    campaign = begin(world)
+    waiting = items(world, "lee", campaign, for_me=True)
+    say(world, "lee", waiting["admin: agent definition kept (read-only)"], "keep")
+    say(world, "lee", waiting["admin: agent definition revoked (read-only)"], "revoke")
+    lapse(world)
+    states = {
+        name: agent_definitions.get(world.rt, world.admin, name)["state"]
+        for name in ("kept", "silent", "revoked")
+    }
+    assert states == {"kept": "active", "silent": "retired", "revoked": "retired"}
+    assert step_out(world) == ["closed"]
+    assert (
+        items(world, "admin", campaign)["admin: agent definition silent (read-only)"]["answer"]
+        == "lapsed"
+    )

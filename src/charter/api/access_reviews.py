@@ -45,7 +45,7 @@ class ReviewItemOut(BaseModel):
 
     id: str
     campaign_id: str
-    kind: Literal["role", "grant", "agent", "token"]
+    kind: Literal["role", "grant", "agent", "definition", "token"]
     target_id: str
     what: str
     holder: str
@@ -82,7 +82,7 @@ class EvidenceOut(BaseModel):
 class UnusedItemOut(BaseModel):
     """Something that is held and that nobody uses."""
 
-    kind: Literal["role", "grant", "agent", "token"]
+    kind: Literal["role", "grant", "agent", "definition", "token"]
     target_id: str
     what: str
     holder: str

@@ -45,6 +45,7 @@ ENDS: Final[Mapping[Kind, tuple[sa.Table, str]]] = {
     Kind.GRANT: (t.grants, "expires_at"),
     Kind.TOKEN: (t.api_tokens, "expires_at"),
     Kind.AGENT: (t.tasks, "deadline"),
+    Kind.DEFINITION: (t.agent_definitions, "ends_at"),
 }
 
 
@@ -265,6 +266,10 @@ def close_due(rt: Runtime) -> str | None:
                 "Ask for it again if you do.",
                 resource=("access-review", campaign["id"]),
             )
+        d = t.agent_definitions.c
+        tx.update(
+            t.agent_definitions, d.ends_at <= tx.now, d.retired_at.is_(None), retired_at=d.ends_at
+        )
         tx.update(t.access_campaigns, c.id == campaign["id"], closed_at=tx.now)
         _record(tx, CALENDAR, "access-review.closed", campaign["id"])
         return str(campaign["id"])
@@ -305,11 +310,11 @@ def _by_silence(tx: Tx, campaign: Row, row: Row) -> Answer:
 def is_gone(tx: Tx, row: Row, due_at: datetime) -> bool:
     """Whether it was taken away by something else before the deadline."""
     kind = Kind(row["kind"])
-    table, column = (
-        (t.agents, t.agents.c.ended_at)
-        if kind is Kind.AGENT
-        else (ENDS[kind][0], ENDS[kind][0].c.revoked_at)
-    )
+    if kind is Kind.AGENT:
+        table, column = t.agents, t.agents.c.ended_at
+    else:
+        table = ENDS[kind][0]
+        column = table.c.retired_at if kind is Kind.DEFINITION else table.c.revoked_at
     found = tx.one(sa.select(column.label("at")).where(table.c.id == row["target_id"]))
     return found is None or (found["at"] is not None and found["at"] < due_at)
 

@@ -24,7 +24,7 @@ _USED: Final = ("allow", "warn")
 
 def held(tx: Tx, rules: ReviewRules) -> list[dict[str, Any]]:
     """Everything that is held at this moment, as rows of a campaign."""
-    return [*_roles(tx, rules), *_grants(tx), *_tokens(tx), *_agents(tx)]
+    return [*_roles(tx, rules), *_grants(tx), *_tokens(tx), *_agents(tx), *_definitions(tx)]
 
 
 def _roles(tx: Tx, rules: ReviewRules) -> Iterator[dict[str, Any]]:
@@ -184,4 +184,39 @@ def _agents(tx: Tx) -> Iterator[dict[str, Any]]:
             what=f"agent {row['name']} ({row['tier']}): {row['title']}",
             last_used_at=row["used"],
             ended_at=row["deadline"],
+        )
+
+
+def _definitions(tx: Tx) -> Iterator[dict[str, Any]]:
+    """What agents can be run of; one that was made for a single run ends with that."""
+    d, v, a = t.agent_definitions.c, t.agent_definition_versions.c, t.agents.c
+    used = sa.select(sa.func.max(a.created_at)).where(a.definition_id == d.id)
+    for row in tx.all(
+        sa.select(
+            d.id,
+            d.name,
+            d.created_by,
+            d.created_at,
+            d.ends_at,
+            v.team_id,
+            v.tier,
+            used.scalar_subquery().label("used"),
+        )
+        .join(t.agent_definition_versions, sa.and_(v.definition_id == d.id, v.version == d.version))
+        .join(t.people, t.people.c.id == d.created_by)
+        .where(
+            d.retired_at.is_(None),
+            sa.not_(d.implied),
+            sa.or_(d.ends_at.is_(None), d.ends_at > tx.now),
+        )
+        .order_by(d.id)
+    ):
+        yield _item(
+            Kind.DEFINITION,
+            row,
+            holder_id=row["created_by"],
+            team_id=row["team_id"],
+            what=f"agent definition {row['name']} ({row['tier']})",
+            last_used_at=row["used"],
+            ended_at=row["ends_at"],
         )

@@ -308,7 +308,8 @@ def _take_away(tx: Tx, row: Row, comment: str | None) -> None:
         table = campaigns.ENDS[kind][0]
         if kind is Kind.ROLE:
             keep_one_admin(tx, without=table.c.id == target)
-        tx.update(table, table.c.id == target, table.c.revoked_at.is_(None), revoked_at=tx.now)
+        ended = "retired_at" if kind is Kind.DEFINITION else "revoked_at"
+        tx.update(table, table.c.id == target, table.c[ended].is_(None), **{ended: tx.now})
     notify(
         tx,
         row["holder_id"],

@@ -33,6 +33,7 @@ from charter.core.kernel.errors import (
 from charter.services import agent_identity, keys, proofs
 from charter.services import agent_records as records
 from charter.services.access import carry_out, missing, note, simple
+from charter.services.agent_definition_records import retired
 from charter.services.agent_identity import (
     SUPERSEDED,
     audience,
@@ -154,7 +155,7 @@ def _ended(agent: Agent, tx: Tx) -> bool:
 def _check_definition(tx: Tx, agent: Agent) -> None:
     a, d = t.agents.c, t.agent_definitions.c
     row = tx.one(
-        sa.select(d.name, d.retired_at)
+        sa.select(d.name, retired(tx.now).label("retired_at"))
         .join(t.agents, a.definition_id == d.id)
         .where(a.id == agent.id)
     )

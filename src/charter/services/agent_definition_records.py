@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
@@ -19,7 +20,16 @@ from charter.store import tables as t
 from charter.store.unit_of_work import Row, Tx
 
 
-def query_of(version: sa.ColumnElement[int] | None = None) -> sa.Select[Any]:
+def retired(now: datetime) -> sa.ColumnElement[datetime | None]:
+    """Since when a definition is retired: by somebody, or by an access review that nobody answered.
+
+    The latter is computed, whether or not the review has been closed yet.
+    """
+    d = t.agent_definitions.c
+    return sa.func.coalesce(d.retired_at, sa.case((d.ends_at <= now, d.ends_at)))
+
+
+def query_of(now: datetime, version: sa.ColumnElement[int] | None = None) -> sa.Select[Any]:
     """Definitions in their newest version, or in `version`."""
     d, v = t.agent_definitions.c, t.agent_definition_versions.c
     wanted = d.version if version is None else version
@@ -31,7 +41,7 @@ def query_of(version: sa.ColumnElement[int] | None = None) -> sa.Select[Any]:
             d.version.label("latest"),
             d.created_by,
             d.created_at,
-            d.retired_at,
+            retired(now).label("retired_at"),
             *(column for column in v if column.name != "definition_id"),
             t.teams.c.name.label("team"),
         )
@@ -69,7 +79,7 @@ def find(tx: Tx, caller: Caller, ref: str, *, lock: bool = False) -> Row:
     if lock:
         tx.all(sa.select(d.id).where(sa.or_(d.id == ref, d.name == ref)).with_for_update())
     rows = tx.all(
-        query_of()
+        query_of(tx.now)
         .where(sa.or_(d.id == ref, sa.and_(d.name == ref, sa.not_(d.implied))))
         .where(visible(tx, caller))
         .order_by((d.id == ref).desc(), d.retired_at.is_(None).desc(), d.id.desc())

@@ -44,9 +44,9 @@ def list_page(
     """Definitions that the caller may see, newest first, without implied ones."""
     d = t.agent_definitions.c
     with rt.database.reading() as tx:
-        query = records.query_of().where(records.visible(tx, caller), sa.not_(d.implied))
+        query = records.query_of(tx.now).where(records.visible(tx, caller), sa.not_(d.implied))
         if state is not None:
-            active = d.retired_at.is_(None)
+            active = records.retired(tx.now).is_(None)
             query = query.where(active if state == "active" else sa.not_(active))
         return paging.newest_first(
             tx, query, d.id, lambda row: records.view(tx, caller, row), cursor, limit
@@ -60,7 +60,7 @@ def get(rt: Runtime, caller: Caller, ref: str) -> dict[str, Any]:
         v = t.agent_definition_versions.c
         d = t.agent_definitions.c
         versions = tx.all(
-            records.query_of(v.version).where(d.id == row["id"]).order_by(v.version.desc())
+            records.query_of(tx.now, v.version).where(d.id == row["id"]).order_by(v.version.desc())
         )
         return {
             **records.view(tx, caller, row),
@@ -133,7 +133,7 @@ def define(rt: Runtime, caller: Caller, request: Mapping[str, Any]) -> dict[str,
 
 
 def _by_id(tx: Tx, definition_id: str) -> Row:
-    row = tx.one(records.query_of().where(t.agent_definitions.c.id == definition_id))
+    row = tx.one(records.query_of(tx.now).where(t.agent_definitions.c.id == definition_id))
     if row is None:
         raise records.no_such(definition_id)
     return row

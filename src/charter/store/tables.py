@@ -307,6 +307,7 @@ agent_definitions = sa.Table(
     _int("version"),
     _text("created_by"),
     _at("created_at"),
+    _at("ends_at", null=True),  # when an access review ends it, unless somebody keeps it
     _at("retired_at", null=True),
     sa.Index(
         "uq_agent_definitions_live_name",

@@ -36,7 +36,8 @@ class Kind(StrEnum):
 
     ROLE = "role"
     GRANT = "grant"
-    AGENT = "agent"
+    AGENT = "agent"  # one run, with its task
+    DEFINITION = "definition"  # what agents can be run of
     TOKEN = "token"  # noqa: S105  a kind of thing, no secret
 
 
