@@ -16,7 +16,15 @@ from fastapi import FastAPI
 from starlette.testclient import TestClient
 
 from charter.core.kernel.errors import CharterError
-from charter.services import approval_links, approvals, overview, people, roles, workspaces
+from charter.services import (
+    approval_links,
+    approval_voting,
+    approvals,
+    overview,
+    people,
+    roles,
+    workspaces,
+)
 from charter.services.notification_dispatch import dispatch
 from charter.services.workspace_questions import WorkspaceRequest
 from charter.store import tables as t
@@ -293,12 +301,13 @@ def test_a_link_is_over_when(
 
 
 @spec("AP-7", "ID-4")
+@pytest.mark.parametrize("rule", ["production/needs-approval", "eu-ai-act/high-risk-oversight"])
 def test_where_policy_wants_a_sign_in_the_link_alone_shows_and_does_nothing(
-    world: World, stranger: TestClient, visit: Signed
+    world: World, stranger: TestClient, visit: Signed, rule: str
 ) -> None:
     approval = ask(world)
     with world.rt.database.unit_of_work() as tx:
-        needed = [{"rule": "production/needs-approval", "roles": ["team-lead"], "count": 1,
+        needed = [{"rule": rule, "roles": ["team-lead"], "count": 1,
                    "requires": [], "grant_seconds": None}]  # fmt: skip
         tx.update(t.approvals, t.approvals.c.id == approval, requirements=needed)
     text = link(world, approval, "lee")
@@ -389,7 +398,7 @@ def test_a_refused_vote_leaves_the_link_as_it_was(
         def fail(*_: Any) -> None:
             raise CharterError("Something failed.", fix="Try again.")
 
-        patched.setattr(approvals, "_settle", fail)
+        patched.setattr(approval_voting, "_settle", fail)
         assert decide(stranger, text).status_code == 500
     assert state(world, approval) == "pending"
     assert decide(stranger, text).status_code == 200

@@ -309,6 +309,26 @@ def test_people_choose_what_comes_and_when_but_not_what_protects_them(
     assert len(box.received) == 2
 
 
+@spec("AP-7")
+def test_what_only_tells_of_a_request_goes_to_those_who_may_not_vote_too(
+    mailed: World, box: Mailbox
+) -> None:
+    approval = ask(mailed)
+    deliver(mailed)
+    with mailed.rt.database.unit_of_work() as tx:
+        notify(
+            tx,
+            mailed.caller("dana").id,
+            "approval-comment",
+            "lee commented on an approval.",
+            resource=("approval", approval),
+        )
+    deliver(mailed)
+    [told] = mails_to(box, "dana")
+    assert "lee commented" in text_of(told)
+    assert "/vote" not in text_of(told)
+
+
 # --- channels ---------------------------------------------------------------------------------
 def add(world: World, who: str = "admin", **given: Any) -> dict[str, Any]:
     made = {"kind": "webhook", "name": "news", **given}

@@ -20,6 +20,7 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
+from charter.core.access.permissions import Permission
 from charter.core.access.subjects import Human, SessionFacts
 from charter.core.approvals.request import ApprovalRequest
 from charter.core.audit.event import Outcome
@@ -146,9 +147,14 @@ def _by_link(row: Row, owner: Human, ip: str | None) -> Caller:
 
 
 def _proof(rt: Runtime, tx: Tx, stored: Row) -> bool:
-    """Whether the link alone is enough for this request."""
-    settings = rt.policy.active(tx).data.links
-    return settings.proof(stored["action"], [needed["rule"] for needed in stored["requirements"]])
+    """Whether the link alone is enough for this request; what wants a step-up wants more."""
+    data = rt.policy.active(tx).data
+    rules = [needed["rule"] for needed in stored["requirements"]]
+    step_up = data.step_up.get(Permission.APPROVAL_VOTE)
+    fresh = step_up is not None and (
+        step_up.only_rules is None or not set(rules).isdisjoint(step_up.only_rules)
+    )
+    return not fresh and data.links.proof(stored["action"], rules)
 
 
 def _refuse_over(tx: Tx, row: Row, owner: Human, caller: Caller, request: ApprovalRequest) -> None:

@@ -17,7 +17,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
 
 from charter.core.notifications.delivery import DeliveryState
-from charter.core.notifications.kinds import When, kind_of, next_digest, when_of
+from charter.core.notifications.kinds import When, asks_for_vote, kind_of, next_digest, when_of
 from charter.core.notifications.text import usable_address
 from charter.services import approval_links
 from charter.services.runtime import Runtime
@@ -82,18 +82,13 @@ def _by_mail(
         if when is When.DIGEST:
             row |= {"digest": True, "next_attempt_at": next_digest(tx.now, _zone(person))}
             yield row, None
-        elif request is not None and request["deadline"] > tx.now and _votes(notice):
+        elif request is not None and request["deadline"] > tx.now and asks_for_vote(notice["kind"]):
             link = approval_links.new_row(
                 rt, tx, request["id"], person["id"], person["email"], request["deadline"]
             )
             yield {**row, "link_id": link["id"]}, link
         else:
             yield row, None
-
-
-def _votes(notice: Row) -> bool:
-    """Whether the notice asks its reader for a vote; whether they may is looked at on sending."""
-    return kind_of(notice["kind"]).name == "approval"
 
 
 def _people(tx: Tx, ids: set[str]) -> dict[str, Row]:

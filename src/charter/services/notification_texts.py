@@ -13,7 +13,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from charter.core.kernel.units import show_seconds
-from charter.core.notifications.kinds import kind_of
+from charter.core.notifications.kinds import asks_for_vote, kind_of
 from charter.core.notifications.text import Section
 from charter.services import approval_links, approval_records, approval_requests, lookup
 from charter.services.runtime import Caller, Runtime
@@ -46,7 +46,7 @@ def told(rt: Runtime, tx: Tx, row: Row, person_id: str | None) -> Told:
     """What the delivery says to this person, or to a channel."""
     page = _PAGES.get(row["resource_kind"] or "", "/").format(row["resource_id"])
     plain = Told(kind_of(row["kind"]).title, row["message"], rt.settings.url + page)
-    if row["resource_kind"] != "approval" or kind_of(row["kind"]).name != "approval":
+    if row["resource_kind"] != "approval" or not asks_for_vote(row["kind"]):
         return plain
     return _asked(rt, tx, row, person_id, plain)
 

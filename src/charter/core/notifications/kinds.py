@@ -5,7 +5,7 @@ your account); some are news of the team, so that a chat may carry them. Some ca
 off: whoever could silence the warning that their account was used would silence it for a thief.
 
 A kind that nobody listed here is personal, comes at once and may be switched off. Kinds form
-families by their first words: `approval-escalated` is treated as `approval` is.
+families by their first words: `break-glass-started` is treated as `break-glass` is.
 """
 
 from __future__ import annotations
@@ -40,6 +40,9 @@ class Kind:
 KINDS: Final = (
     Kind("approval", "Approvals that wait for you", shared=True),
     Kind("approval-settled", "How your own requests ended"),
+    Kind("approval-comment", "Comments on requests"),
+    Kind("approval-escalated", "Your own requests that others were asked about as well"),
+    Kind("grant", "Grants of yours that end"),
     Kind("approval-link", "Somebody else opened your approval link", fixed=True),
     Kind("break-glass", "Emergency access was used", shared=True, fixed=True),
     Kind("access-review", "Access that you have to review", shared=True),
@@ -47,7 +50,9 @@ KINDS: Final = (
     Kind("policy", "Policy changes", shared=True),
     Kind("sign-in", "Sign-in links and sign-ins of your account", fixed=True),
     Kind("account", "Changes of your account", fixed=True),
-    Kind("key", "Keys that have to be renewed"),
+    Kind("passkey", "Passkeys of your account", fixed=True),
+    Kind("session", "Sessions of your account", fixed=True),
+    Kind("signing-key", "Keys that have to be renewed"),
     Kind("agent", "Your agents"),
     Kind("workspace", "Workspaces that failed"),
     Kind("lifecycle", "Workspaces that stop or were stopped", when=When.DIGEST),
@@ -71,6 +76,11 @@ def kind_of(name: str) -> Kind:
         if found is not None:
             return found
     return OTHER
+
+
+def asks_for_vote(name: str) -> bool:
+    """Whether notices of this very kind ask their reader for a vote; its relatives only tell."""
+    return name == "approval"
 
 
 def when_of(name: str, chosen: Mapping[str, str]) -> When:
