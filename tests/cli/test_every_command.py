@@ -38,6 +38,7 @@ LOCAL = NO_JSON | {
     "recover",
     "doctor",
     "login",
+    "agent key",
     "logout",
     "policy test",
     "policy check",

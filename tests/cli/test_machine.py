@@ -12,6 +12,7 @@ import pytest
 from charter.cli import doctor, machine
 from charter.cli.errors import CommandError
 from tests.cli import answers as a
+from tests.cli import answers_access as aa
 from tests.spec import spec
 
 
@@ -66,6 +67,7 @@ def healthy(server: Any) -> None:
     server.on("GET /controllers", a.page(a.CONTROLLER.model_copy(update={"last_run_at": now})))
     server.on("GET /audit/state", a.wire(a.STATE))
     server.on("GET /policies/active", a.wire(a.BUNDLE))
+    server.on("GET /keys", a.page(aa.KEY.model_copy(update={"state": "signing"})))
 
 
 def states(ended: Any) -> dict[str, str]:
@@ -76,7 +78,15 @@ def states(ended: Any) -> dict[str, str]:
 def test_doctor_finds_a_healthy_server(server: Any, charter: Any) -> None:
     healthy(server)
     found = states(charter("doctor", "--json"))
-    for name in ("python", "server", "sign-in", "controllers", "audit trail", "policy"):
+    for name in (
+        "python",
+        "server",
+        "sign-in",
+        "controllers",
+        "audit trail",
+        "policy",
+        "signing keys",
+    ):
         assert found[name] == "ok", name
     assert found["database"] == "ok"
 
@@ -103,6 +113,7 @@ def _old_controller() -> dict[str, Any]:
             "policy",
             "fail",
         ),
+        ("GET /keys", a.page(aa.KEY), "signing keys", "warn"),
         ("GET /me", {"nonsense": 1}, "sign-in", "ok"),
     ],
 )

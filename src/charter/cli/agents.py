@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from charter.cli import agent_definitions
+from charter.cli.agent_key import own_thumbprint
 from charter.cli.arguments import given, minutes
 from charter.cli.command import All, Call, Limit, command, noun
 from charter.cli.errors import ExitCode, usage
@@ -294,6 +295,17 @@ def credential(
     _keep(found, credential_file)
     made = found["credential"]
     call.answer(made, lambda: _credential(made, credential_file))
+
+
+@command(app, "key", examples=["charter agent key", "charter agent key --json"], server=False)
+def key(call: Call) -> None:
+    """Show the thumbprint of this account's key, and make the key if there is none.
+
+    Give it to the sponsor: with --thumbprint, the agent's credentials count only with a proof of
+    this key from the start.
+    """
+    found = own_thumbprint(make=True)
+    call.said({"thumbprint": found}, str(found))
 
 
 agent_definitions.register(app)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn, Self
 from urllib.parse import quote
 
 from charter import __version__
+from charter.cli.agent_key import REQUIRED, AgentKey, claims_of
 from charter.cli.errors import CommandError, ExitCode, exit_code_of, usage
 from charter.cli.profile import Target, is_loopback
 
@@ -33,6 +34,7 @@ _CONNECT_SECONDS: Final = 5.0
 _FIXES: Final = {"justification-required": "Say why: the same command with -m 'the reason'."}
 _BAD: Final = 400
 _NO_CONTENT: Final = 204
+_UNAUTHENTICATED: Final = 401
 
 Query = Mapping[str, str | int | bool | None]
 
@@ -56,6 +58,12 @@ class Client:
     def __init__(self, target: Target) -> None:
         self.url = target.url
         self._token = target.token
+        claims = claims_of(target.token)
+        self._agent = (
+            None
+            if claims is None or target.token is None
+            else AgentKey(self.url, target.token, claims)
+        )
         self._http: httpx2.Client | None = None
 
     def get(self, *segments: str, query: Query | None = None) -> Any:
@@ -195,22 +203,24 @@ class Client:
                 code="not-signed-in",
                 exit_code=ExitCode.NOT_SIGNED_IN,
             )
-        sent = dict(headers or {})
-        if self._token is not None and signed_in:
-            sent["Authorization"] = f"Bearer {self._token}"
+        url = self.url + (path or PREFIX + "".join(f"/{_segment(s)}" for s in segments))
         try:
-            with self._client().stream(
-                method,
-                self.url + (path or PREFIX + "".join(f"/{_segment(s)}" for s in segments)),
-                params={k: v for k, v in (query or {}).items() if v is not None},
-                json=None if body is None else dict(body),
-                headers=sent,
-                timeout=httpx2.Timeout(timeout_seconds, connect=_CONNECT_SECONDS),
-            ) as response:
-                if refuse and not response.is_success:
-                    response.read()
-                    self._refuse(response)
-                yield response
+            for first in (True, False):
+                with self._client().stream(
+                    method,
+                    url,
+                    params={k: v for k, v in (query or {}).items() if v is not None},
+                    json=None if body is None else dict(body),
+                    headers={**(headers or {}), **(self._shown(method, url) if signed_in else {})},
+                    timeout=httpx2.Timeout(timeout_seconds, connect=_CONNECT_SECONDS),
+                ) as response:
+                    if refuse and not response.is_success:
+                        response.read()
+                        if first and self._bound_now(response):
+                            continue
+                        self._refuse(response)
+                    yield response
+                    return
         except httpx2.InvalidURL as error:
             raise usage(f"{self.url} is not an address: {error}.", "Check --url.") from error
         except (httpx2.ConnectError, httpx2.ConnectTimeout) as error:
@@ -234,6 +244,33 @@ class Client:
                 code="connection-lost",
                 exit_code=ExitCode.UNAVAILABLE,
             ) from error
+
+    def _shown(self, method: str, url: str) -> dict[str, str]:
+        """How a request shows the token: as a bearer token, or with a proof of an agent's key."""
+        if self._agent is not None:
+            return self._agent.headers(method, url, self._post_form)
+        return {} if self._token is None else {"Authorization": f"Bearer {self._token}"}
+
+    def _bound_now(self, response: httpx2.Response) -> bool:
+        """Whether the server wanted a proof of the agent's key, and now there is one to give."""
+        if self._agent is None or response.status_code != _UNAUTHENTICATED:
+            return False
+        try:
+            wanted = response.json().get("code") == REQUIRED
+        except (ValueError, AttributeError):
+            return False
+        return wanted and self._agent.exchange(self._post_form)
+
+    def _post_form(
+        self, path: str, form: Mapping[str, str], headers: Mapping[str, str]
+    ) -> tuple[int, Any]:
+        response = self._client().post(
+            self.url + path, data=dict(form), headers=dict(headers), timeout=_TIMEOUT_SECONDS
+        )
+        try:
+            return response.status_code, response.json()
+        except ValueError:
+            return response.status_code, None
 
     def _client(self) -> httpx2.Client:
         import httpx2  # noqa: PLC0415 — see above

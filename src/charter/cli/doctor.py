@@ -216,7 +216,7 @@ def _mail(settings: Settings) -> Check:
 
 
 # --- the server -----------------------------------------------------------------------------
-_SIGNED_IN_CHECKS: Final = ("sign-in", "controllers", "audit trail", "policy")
+_SIGNED_IN_CHECKS: Final = ("sign-in", "controllers", "audit trail", "policy", "signing keys")
 
 
 def _server(call: Call) -> Iterator[Check]:
@@ -244,6 +244,7 @@ def _server(call: Call) -> Iterator[Check]:
     yield _asked("controllers", lambda: _controllers(client.get("controllers")))
     yield _asked("audit trail", lambda: _audit(client.get("audit", "state")))
     yield _asked("policy", lambda: _policy(client.get("policies", "active")))
+    yield _asked("signing keys", lambda: _keys(client.get("keys")))
 
 
 def _asked(name: str, check: Callable[[], Check]) -> Check:
@@ -293,6 +294,23 @@ def _audit(state: Any) -> Check:
         f"{sentence}; nothing was sealed for a minute.",
         "The controllers seal it: charter controller list shows what holds them up.",
     )
+
+
+def _keys(found: Any) -> Check:
+    signing = [key for key in found["items"] if key["state"] in {"signing", "due"}]
+    if not signing:
+        return Check("signing keys", "ok", "none yet; the first agent's credential makes one")
+    soonest = min(signing, key=lambda key: str(key["expires_at"]))
+    left = datetime.fromisoformat(soonest["expires_at"]) - clock.now()
+    sentence = f"{len(signing)} sign; the oldest for {max(left.days, 0)} more days"
+    if any(key["state"] == "due" for key in signing):
+        return Check(
+            "signing keys",
+            "warn",
+            sentence,
+            "It is replaced by itself then; charter keys rotate does it now.",
+        )
+    return Check("signing keys", "ok", sentence)
 
 
 def _policy(bundle: Any) -> Check:

@@ -11,6 +11,7 @@ from charter.controllers import (
     access_reviews,
     drift,
     expiry,
+    keys,
     lifecycle,
     notifications,
     outbox,
@@ -34,6 +35,7 @@ _DRIFT_SECONDS: Final = 10.0  # how long a sandbox that died by itself may stay 
 _REVIEW_SECONDS: Final = 60.0  # a calendar of days; how old a count may be
 _SHADOW_SECONDS: Final = 5.0  # a staged candidate answers a little later than the live policy
 _MONITOR_SECONDS: Final = 2.0  # how long a spike or a broken bundle may stay unnoticed
+_KEYS_SECONDS: Final = 30.0  # a schedule of days, and proofs that are worth a minute
 _SEAL_SECONDS: Final = 0.5  # how long an event may wait for its seal
 
 
@@ -45,6 +47,7 @@ def controllers() -> list[Controller]:
         Controller("expiry", expiry.step),
         Controller("notifications", notifications.dispatch),
         Controller("deliveries", notifications.send, workers=_SENDERS),
+        Controller("keys", keys.step, every_seconds=_KEYS_SECONDS),
         Controller("sealing", sealing.step, every_seconds=_SEAL_SECONDS),
         Controller("policy-impact", policy_impact.step),
         Controller("policy-shadow", ShadowStep(), every_seconds=_SHADOW_SECONDS),

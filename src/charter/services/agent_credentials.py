@@ -32,7 +32,7 @@ from charter.core.kernel.errors import (
 )
 from charter.services import agent_identity, keys, proofs
 from charter.services import agent_records as records
-from charter.services.access import carry_out, missing, note, simple
+from charter.services.access import carry_out, check_visible, missing, note, simple
 from charter.services.agent_definition_records import retired
 from charter.services.agent_identity import (
     SUPERSEDED,
@@ -93,6 +93,8 @@ def issue_credential(
 def question(tx: Tx, caller: Caller, agent_id: str) -> Question:
     """May the caller see this agent? Whose credential it is, is asked afterwards."""
     row = records.row_of(tx, agent_id)
+    # In the very words of an agent that does not exist: the token endpoint answers strangers.
+    check_visible(tx, caller, records.ref_of(row))
     subject = caller.subject
     if isinstance(subject, Agent):
         # What a credential was narrowed to says what it is used for, not whether it is renewed.
