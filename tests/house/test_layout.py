@@ -39,9 +39,7 @@ ABSENT: Final = {
     "portal": {
         "enforcement_points",
         "kubernetes",
-        "passkeys",
         "people",
-        "sessions",
         "templates",
     },
     "api": set(),
@@ -54,8 +52,8 @@ SHARED: Final = {
         "notification_schemas", "oauth", "opa", "points", "problems", "schemas", "sign_in",
     },
     "portal": {
-        "access", "assets", "charts", "forms", "identity", "render", "routes", "single_sign_on",
-        "source", "visit", "votes",
+        "access", "account", "assets", "charts", "confirm", "forms", "identity", "render",
+        "routes", "single_sign_on", "source", "visit", "votes",
     },
 }  # fmt: skip
 

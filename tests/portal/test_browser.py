@@ -148,6 +148,8 @@ def test_nobody_is_kept_out(instance: Instance, browser: Browser, scheme: str, w
             "/access?subject=dana&action=workspace.stop",
             "/access/roles",
             "/access/reviews",
+            "/account",
+            "/account/confirm",
             "/policies/exemptions",
             "/policies/reviews",
             "/policies/reviews/new",

@@ -17,10 +17,12 @@ from tests.support import World
 Visit = Callable[[str], Visitor]
 
 # Unsafe routes without a session: the first sign-in, where the browser's word on the origin
-# decides, a provider's logout, which no browser sends and a signature stands for, and a vote that a
-# link carries, which may be followed without a session.
+# decides (also where it is by passkey), a provider's logout, which no browser sends and a signature
+# stands for, and a vote that a link carries, which may be followed without a session.
 WITHOUT_SESSION = {
     ("POST", "/sign-in"),
+    ("POST", "/sign-in/passkey"),
+    ("POST", "/sign-in/passkey/options"),
     ("POST", "/sign-in/oidc/{provider}/logout"),
     ("POST", "/vote"),
 }
@@ -62,6 +64,8 @@ def test_every_route_but_the_door_wants_a_session(app: FastAPI, visit: Visit) ->
     stranger.client.cookies.clear()
     open_paths = {
         "/sign-in",
+        "/sign-in/passkey",
+        "/sign-in/passkey/options",
         "/sign-in/oidc/{provider}/start",
         "/sign-in/oidc/{provider}/callback",
         "/sign-in/oidc/{provider}/logout",
@@ -91,7 +95,7 @@ def test_another_sites_page_is_refused_even_with_the_token(
     visit: Visit, headers: dict[str, str]
 ) -> None:
     dana = visit("dana")
-    for path in ("/sign-in", "/theme"):
+    for path in ("/sign-in", "/sign-in/passkey", "/sign-in/passkey/options", "/theme"):
         answer = dana.client.post(
             path, data={"_csrf": dana.csrf, "link": "x"}, headers=headers, follow_redirects=False
         )

@@ -88,6 +88,8 @@ def _paths(world: World, ids: dict[str, str]) -> dict[str, list[str]]:
             "/access/roles",
             "/access/reviews",
             "/access/roles/developer",
+            "/account",
+            "/account/confirm?next=/policies",
             "/policies/exemptions",
             "/policies/exemptions?state=soon&q=payments",
             "/policies/reviews",

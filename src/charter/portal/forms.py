@@ -133,6 +133,19 @@ class AgentDefinitionForm(_Fields):
         }
 
 
+class PasskeyForm(_Fields):
+    """What a passkey is called."""
+
+    name: Annotated[str, Field(max_length=100, pattern=r"^[^\n\t]+$")]
+
+
+class TokenForm(_Fields):
+    """A personal token that is asked for."""
+
+    name: Annotated[str, Field(max_length=200, pattern=r"^[^\n\t]+$")]
+    days: Annotated[int, Field(ge=1, le=365)] = 30
+
+
 class ReasonForm(_Fields):
     """An action with a reason that may be left out."""
 

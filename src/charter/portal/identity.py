@@ -15,6 +15,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from charter.core.access.sign_in_attempt import own_path
 from charter.core.kernel.errors import CharterError
+from charter.portal.confirm import passkey_place
 from charter.portal.render import render
 from charter.portal.visit import (
     SESSION_COOKIE,
@@ -51,6 +52,7 @@ def door(request: Request, link: str | None, error: CharterError | None = None) 
         "error": error,
         "next": own_path(request.query_params.get("next")),
         "ways": single_sign_on.ways(rt),
+        "passkeys": passkey_place(request, rt),
         "still_at": None if left is None else provider_sessions.sign_out_link(rt, left),
     }
     return HTMLResponse(render("sign_in.html", values), 200 if error is None else error.status)
@@ -82,7 +84,10 @@ def sign_in(request: Request, form: Annotated[Mapping[str, str], Depends(form_of
     rt: Runtime = request.state.portal_runtime
     try:
         session = identity.exchange_link(
-            rt, form.get("link", "")[:_LONGEST_LINK], address_of(request)
+            rt,
+            form.get("link", "")[:_LONGEST_LINK],
+            address_of(request),
+            request.headers.get("user-agent"),
         )
     except CharterError as error:
         return door(request, None, error)

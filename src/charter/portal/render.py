@@ -158,6 +158,28 @@ def query(values: Mapping[str, object], **changes: object) -> str:
     return f"?{urlencode(merged)}" if merged else ""
 
 
+_METHODS: Final = {"link": "one-time link", "oidc": "single sign-on", "passkey": "passkey"}
+_BROWSERS: Final = ("Edg", "OPR", "Firefox", "Chrome", "Safari")  # the first that is named counts
+_SYSTEMS: Final = ("Android", "iPhone", "iPad", "Windows", "Mac OS", "Linux")
+_SHOWN: Final = {"Edg": "Edge", "OPR": "Opera", "Mac OS": "macOS"}
+
+
+def method(name: str) -> str:
+    """A way to sign in, for people."""
+    return _METHODS.get(name, name)
+
+
+def browser(user_agent: str | None) -> str:
+    """What a browser says of itself, in three words; unknown programs are shown as they are."""
+    text = user_agent or "unknown browser"
+    program = next((each for each in _BROWSERS if f"{each}/" in text), None)
+    if program is None:
+        return text
+    system = next((each for each in _SYSTEMS if each in text), None)
+    name = _SHOWN.get(program, program)
+    return name if system is None else f"{name} on {_SHOWN.get(system, system)}"
+
+
 def _environment() -> jinja2.Environment:
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
@@ -169,9 +191,11 @@ def _environment() -> jinja2.Environment:
     )
     environment.filters |= {
         "amount": amount,
+        "browser": browser,
         "exactly": exactly,
         "field": suggestions.field_word,
         "in_field": in_field,
+        "method": method,
         "mib": show_mib,
         "pretty": pretty,
         "span": show_seconds,

@@ -20,7 +20,7 @@ from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Annotated, Any, Final
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from fastapi import Depends, Request
 from fastapi.exceptions import RequestValidationError
@@ -37,6 +37,7 @@ from charter.core.kernel.errors import (
     UnauthenticatedError,
 )
 from charter.log import Log
+from charter.portal import confirm
 from charter.portal.render import render
 from charter.services import addresses, identity
 from charter.services.runtime import Caller, Runtime
@@ -102,7 +103,14 @@ class Visit:
         block: str | None = None,
         status: int = 200,
     ) -> Response:
-        """The page, or for htmx the block of it that it asked for."""
+        """The page, or for htmx the block of it that it asked for.
+
+        A refusal that a page would show among its fields is raised where a fresh proof of identity
+        is all that is missing: then the form is held, and the person asked.
+        """
+        error = values.get("error")
+        if isinstance(error, CharterError) and error.code == confirm.CODE:
+            raise error
         part = block if self.partial else None
         flash = None if part else self.request.cookies.get(FLASH_COOKIE)
         body = render(
@@ -236,9 +244,22 @@ def refusal(request: Request, error: CharterError) -> Response:
         response.delete_cookie(SESSION_COOKIE, path="/")
         return secured(response)
     visit: Visit | None = getattr(request.state, "portal_visit", None)
+    if error.code == confirm.CODE and visit is not None:
+        return secured(_confirmation(visit, error))
     values = {**shared(request, visit), "error": error}
     block = "main" if request.headers.get("hx-request") == "true" else None
     return secured(HTMLResponse(render("error.html", values, block=block), error.status))
+
+
+def _confirmation(visit: Visit, error: CharterError) -> Response:
+    """The page that asks for a fresh proof of identity, holding the form that was refused."""
+    request = visit.request
+    if visit.partial:  # a fragment would land inside a page
+        back = quote(confirm.came_from(request, "hx-current-url"))
+        return Response(status_code=204, headers={"HX-Redirect": f"/account/confirm?next={back}"})
+    held = confirm.refused(request, visit.rt, visit.caller, visit.form)
+    values = {**shared(request, visit), **held, "error": error}
+    return HTMLResponse(render("confirm.html", values), error.status)
 
 
 def _unexpected() -> CharterError:
