@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 from charter.api import access_reviews as r
 from charter.api import schemas as s
 from tests.cli.answers import NOW
@@ -140,3 +142,25 @@ KEY = s.KeyOut(
     verifies_until=None,
 )
 KEY_ROTATED = s.KeyRotatedOut(key="k" * 43, retired=["j" * 43], compromised=True)
+ACCESS_NETWORKS = s.AccessNetworksOut(
+    enforced=False,
+    mode="warn",
+    lists=[s.NetworkListOut(name="organisation", networks=["192.0.2.0/24", "2001:db8::/32"])],
+    open_until=datetime(2026, 3, 2, 9, 15, tzinfo=UTC),
+    open_reason="The VPN\nhas moved.",
+    your_address=None,
+    address="198.51.100.7",
+    closed=["organisation"],
+    administrators=[
+        s.AdministratorOut(
+            person="admin",
+            address="192.0.2.7",
+            signed_in_at=datetime(2026, 3, 1, 9, 0, tzinfo=UTC),
+            inside=True,
+            closed=[],
+        ),
+        s.AdministratorOut(
+            person="root", address=None, signed_in_at=None, inside=False, closed=["organisation"]
+        ),
+    ],
+)

@@ -91,6 +91,10 @@ CALLS: dict[str, tuple[list[str], dict[str, Any]]] = {
     "review revoke": (["rvi_1"], {"POST /access/review-items/rvi_1/answer": aa.REVIEW_ITEM}),
     "review export": (["2026-Q4"], {"POST /access/reviews/2026-Q4/evidence": aa.EVIDENCE}),
     "review unused": ([], {"GET /access/unused": aa.UNUSED}),
+    "access networks": (
+        ["--check", "198.51.100.7"],
+        {"GET /access/networks": aa.ACCESS_NETWORKS},
+    ),
     "role list": ([], {"GET /role-bindings": a.page(a.BINDING)}),
     "role grant": (["dana", "developer", "--team", "web"], {"POST /role-bindings": a.BINDING}),
     "role catalogue": ([], {"GET /roles": a.page(aa.ROLE)}),

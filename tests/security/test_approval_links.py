@@ -365,7 +365,7 @@ def test_the_page_leads_nowhere_else_and_cannot_be_framed(
 def test_who_tries_made_up_links_is_slowed_down(world: World, app: FastAPI) -> None:
     good = link(world, ask(world), "lee")
     guesser = TestClient(app, client=("203.0.113.77", 1))
-    guesses = [f"charter_apl_{number:026d}_{'A' * 43}" for number in range(40)]
+    guesses = [f"charter_apl_{number:026d}_{'A' * 43}" for number in range(55)]
     seen = [show(guesser, guess).status_code for guess in guesses]
     assert seen[0] == 404
     assert seen[-1] == 429

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Query
 
 from charter.api import schemas as s
 from charter.api.deps import PROBLEMS, CallerDep, Filter, RuntimeDep
-from charter.services import access_views
+from charter.services import access_views, networks
 
 router = APIRouter(tags=["access"], responses=PROBLEMS)
 
@@ -23,6 +23,10 @@ Resource = Annotated[
         description="`kind:name` of one thing, or a kind alone for a new one or all of them.",
         examples=["workspace:api"],
     ),
+]
+Address = Annotated[
+    str | None,
+    Query(max_length=45, description="An address to be held against the lists."),
 ]
 
 
@@ -47,3 +51,13 @@ def why(
 def matrix(rt: RuntimeDep, caller: CallerDep) -> s.AccessMatrixOut:
     """Every action and role under the rules in force."""
     return s.AccessMatrixOut.model_validate(access_views.matrix(rt, caller))
+
+
+@router.get("/access/networks")
+def show_networks(
+    rt: RuntimeDep, caller: CallerDep, address: Address = None, digest: Filter = None
+) -> s.AccessNetworksOut:
+    """From where requests may come, who would be let in, and whether an administrator would be."""
+    return s.AccessNetworksOut.model_validate(
+        networks.view(rt, caller, address=address, digest=digest)
+    )

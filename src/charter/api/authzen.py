@@ -13,7 +13,7 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 from starlette.concurrency import run_in_threadpool
 
-from charter.api.deps import runtime_of, token_of
+from charter.api.deps import address_of, runtime_of, token_of
 from charter.api.points import bearer_of, parsed
 from charter.core.kernel.errors import CharterError, InvalidInputError
 from charter.services import authzen
@@ -29,10 +29,12 @@ _LONGEST_REQUEST_ID: Final = 200
 Evaluate = Callable[[Runtime, EnforcementPoint | Caller, object], dict[str, Any]]
 
 
-def _who(rt: Runtime, token: str, shown: Shown | None) -> EnforcementPoint | Caller:
+def _who(
+    rt: Runtime, token: str, address: str | None, shown: Shown | None
+) -> EnforcementPoint | Caller:
     if token.startswith("cep_"):
-        return authenticate_point(rt, token, "authzen")
-    return authenticate_bearer(rt, token, shown=shown)
+        return authenticate_point(rt, token, "authzen", address)
+    return authenticate_bearer(rt, token, address, shown)
 
 
 async def _answer(request: Request, evaluate: Evaluate) -> Response:
@@ -43,12 +45,11 @@ async def _answer(request: Request, evaluate: Evaluate) -> Response:
         headers["X-Request-ID"] = given
     try:
         token, shown = token_of(request) or (bearer_of(request), None)
-        who = await run_in_threadpool(_who, rt, token, shown)
+        who = await run_in_threadpool(_who, rt, token, address_of(request), shown)
         body = await run_in_threadpool(evaluate, rt, who, parsed(await request.body()))
     except CharterError as error:
         status = 400 if isinstance(error, InvalidInputError) else error.status
-        if status == 401:  # noqa: PLR2004 — the status of RFC 9110 that must name a scheme
-            headers["WWW-Authenticate"] = 'Bearer realm="charter"'
+        headers.update(error.headers)
         return JSONResponse(
             {"error": error.code, "message": error.message, "fix": error.fix},
             status_code=status,

@@ -92,6 +92,7 @@ def caller_of(request: Request) -> Caller:
 
 RuntimeDep = Annotated[Runtime, Depends(runtime_of)]
 CallerDep = Annotated[Caller, Depends(caller_of)]
+AddressDep = Annotated[str | None, Depends(address_of)]
 Key = Annotated[
     str | None,
     Header(
@@ -127,4 +128,14 @@ PROBLEMS: dict[int | str, dict[str, Any]] = {
     }
     for status, words in _WORDS.items()
 }
-__all__ = ["PROBLEMS", "CallerDep", "Cursor", "Filter", "Key", "Limit", "Problem", "RuntimeDep"]
+__all__ = [
+    "PROBLEMS",
+    "AddressDep",
+    "CallerDep",
+    "Cursor",
+    "Filter",
+    "Key",
+    "Limit",
+    "Problem",
+    "RuntimeDep",
+]

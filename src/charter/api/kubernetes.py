@@ -13,6 +13,7 @@ from typing import Annotated, Final
 from fastapi import APIRouter, Path, Request, Response
 from starlette.concurrency import run_in_threadpool
 
+from charter.api.deps import address_of
 from charter.services.kubernetes import AdmissionDesk
 
 router = APIRouter(prefix="/kubernetes/v1", include_in_schema=False)
@@ -32,7 +33,7 @@ def _bearer(request: Request) -> str | None:
 async def _answered(request: Request, class_name: str, token: str | None) -> Response:
     desk: AdmissionDesk = request.app.state.admission
     body = await request.body()
-    answer = await run_in_threadpool(desk.admit, token, class_name, body)
+    answer = await run_in_threadpool(desk.admit, token, class_name, body, address_of(request))
     return Response(json.dumps(answer), media_type="application/json")
 
 

@@ -42,6 +42,7 @@ _CODES: Final = {
     404: "resource_not_found",
     409: "resource_conflict",
     422: "invalid_parameter",
+    429: "too_many_requests",
 }
 _NO_INPUT: Final = {
     "code": "api_usage_warning",
@@ -60,7 +61,6 @@ def _in_opas_words(door: Door) -> Door:
             return await door(*arguments, **named)
         except CharterError as error:
             status = 400 if isinstance(error, InvalidInputError) else error.status
-            headers = {"WWW-Authenticate": 'Bearer realm="charter"'} if status == 401 else {}  # noqa: PLR2004
             return JSONResponse(
                 {
                     "code": _CODES.get(error.status, "internal_error"),
@@ -68,7 +68,7 @@ def _in_opas_words(door: Door) -> Door:
                     "errors": [{"code": error.code, "message": error.fix}],
                 },
                 status_code=status,
-                headers=headers,
+                headers=error.headers,
             )
 
     return guarded

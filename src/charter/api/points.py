@@ -12,7 +12,7 @@ from typing import Any
 from fastapi import Request
 from starlette.concurrency import run_in_threadpool
 
-from charter.api.deps import runtime_of
+from charter.api.deps import address_of, runtime_of
 from charter.core.kernel.errors import InvalidInputError, UnauthenticatedError
 from charter.services.enforcement_points import EnforcementPoint, authenticate_point
 
@@ -33,8 +33,8 @@ def bearer_of(request: Request) -> str:
 
 async def point_of(request: Request, kind: str) -> EnforcementPoint:
     """The enforcement point of this kind that asks."""
-    token = bearer_of(request)
-    return await run_in_threadpool(authenticate_point, runtime_of(request), token, kind)
+    token, address = bearer_of(request), address_of(request)
+    return await run_in_threadpool(authenticate_point, runtime_of(request), token, kind, address)
 
 
 def parsed(body: bytes) -> Any:

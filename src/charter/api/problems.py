@@ -7,7 +7,7 @@ query or another subject's data. `Problem` is also the documented response of ev
 from __future__ import annotations
 
 import traceback
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -69,12 +69,17 @@ def challenge(code: str) -> str:
 
 
 def problem(
-    status: int, code: str, detail: str, fix: str, details: dict[str, object] | None = None
+    status: int,
+    code: str,
+    detail: str,
+    fix: str,
+    details: dict[str, object] | None = None,
+    headers: Mapping[str, str] | None = None,
 ) -> JSONResponse:
     """The response for one refusal."""
-    headers = {"Cache-Control": "no-store"}
+    sent = {"Cache-Control": "no-store", **(headers or {})}
     if status == 401:  # noqa: PLR2004 — the status of RFC 9110 that must name a scheme
-        headers["WWW-Authenticate"] = challenge(code)
+        sent["WWW-Authenticate"] = challenge(code)
     body = Problem(
         type=f"urn:charter:problem:{code}",
         title=_TITLES.get(status, "Refused"),
@@ -88,13 +93,13 @@ def problem(
         body.model_dump(mode="json"),
         status_code=status,
         media_type="application/problem+json",
-        headers=headers,
+        headers=sent,
     )
 
 
 def of(error: CharterError) -> JSONResponse:
     """The response for a refusal of a service."""
-    return problem(error.status, error.code, error.message, error.fix, error.details)
+    return problem(error.status, error.code, error.message, error.fix, error.details, error.headers)
 
 
 def describe_validation(errors: Sequence[Any]) -> tuple[str, list[dict[str, str]]]:

@@ -1269,6 +1269,42 @@ class AccessMatrixOut(BaseModel):
     items: list[AccessRowOut]
 
 
+class NetworkListOut(BaseModel):
+    """A list of networks; a request about whose subject it is comes from inside it."""
+
+    name: str = Field(description="organisation, kinds.KIND or roles.ROLE.")
+    networks: list[str]
+
+
+class AdministratorOut(BaseModel):
+    """A platform admin, whence they last signed in, and whether the lists let them in from there.
+
+    `closed` names the lists that do not.
+    """
+
+    person: str
+    address: str | None
+    signed_in_at: datetime | None
+    inside: bool
+    closed: list[str]
+
+
+class AccessNetworksOut(BaseModel):
+    """The allowlists of networks, and who stands where."""
+
+    enforced: bool
+    mode: str = Field(description="How far the rule `access/network-not-allowed` is switched on.")
+    lists: list[NetworkListOut]
+    open_until: datetime | None = Field(description="Until when an operator set them aside.")
+    open_reason: str | None
+    your_address: str | None = Field(description="None where nobody can say.")
+    address: str | None = Field(description="The address that was asked about.")
+    closed: list[str] = Field(description="The lists that do not let that address in.")
+    administrators: list[AdministratorOut] | None = Field(
+        description="For those who manage people."
+    )
+
+
 # --- the playground -----------------------------------------------------------------------
 class TrialIn(In):
     """An edited file and an input; without `input` that of the decision is taken."""

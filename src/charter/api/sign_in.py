@@ -5,16 +5,17 @@ from __future__ import annotations
 from fastapi import APIRouter, Response
 
 from charter.api import schemas as s
-from charter.api.deps import PROBLEMS, CallerDep, RuntimeDep
+from charter.api.deps import PROBLEMS, AddressDep, CallerDep, RuntimeDep
 from charter.services import identity, overview, tokens
 
 router = APIRouter(tags=["identity"], responses=PROBLEMS)
 
 
 @router.post("/sign-in", status_code=201)
-def sign_in(rt: RuntimeDep, body: s.SignInIn) -> s.TokenOut:
+def sign_in(rt: RuntimeDep, address: AddressDep, body: s.SignInIn) -> s.TokenOut:
     """Use a one-time link up for a personal token that lives as long as a session."""
-    return s.TokenOut(**identity.exchange_link_for_token(rt, body.link, body.token_name))
+    made = identity.exchange_link_for_token(rt, body.link, body.token_name, address)
+    return s.TokenOut(**made)
 
 
 @router.post("/sign-out", status_code=204)

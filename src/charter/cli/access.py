@@ -6,6 +6,7 @@ from typing import Annotated, Any, Final
 
 import typer
 
+from charter.cli import networks
 from charter.cli.arguments import one_of
 from charter.cli.command import Call, command, noun
 from charter.cli.show import table
@@ -143,3 +144,6 @@ def _cell(cell: dict[str, Any]) -> str:
         return "-"
     says = "" if cell["effect"] == "allow" else f", {_CELLS[cell['effect']]}"
     return f"{cell['reach']}{says}"
+
+
+networks.register(app)

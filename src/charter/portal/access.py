@@ -8,7 +8,7 @@ from starlette.responses import Response
 from charter.core.access.permissions import Permission
 from charter.core.kernel.errors import CharterError
 from charter.portal.visit import PortalRoute, Signed, visit_of
-from charter.services import access_views
+from charter.services import access_views, networks
 
 router = APIRouter(route_class=PortalRoute, dependencies=[Depends(visit_of)])
 
@@ -36,6 +36,7 @@ def show_access(visit: Signed) -> Response:
             "asked": asked,
             "answer": answer,
             "problem": problem,
+            "networks": networks.view(visit.rt, visit.caller),
             "matrix": access_views.matrix(visit.rt, visit.caller),
             "actions": [("", "Choose an action"), *((p.value, p.value) for p in Permission)],
         },

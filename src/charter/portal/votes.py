@@ -8,6 +8,7 @@ service says.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Depends, Request
@@ -26,13 +27,12 @@ from charter.portal.visit import (
     shared,
 )
 from charter.services import approval_links, decisions, identity
-from charter.services.attempts import Attempts
+from charter.services.attempts import Door
 from charter.services.runtime import Caller, Runtime
 
 open_router = APIRouter(route_class=PortalRoute)
 
 _LONGEST_LINK: Final = 200
-_ATTEMPTS: Final = Attempts(most=30, seconds=300)
 
 
 def _session(request: Request) -> Caller | None:
@@ -61,19 +61,10 @@ def _page(request: Request, session: Caller | None, values: Mapping[str, Any]) -
     return HTMLResponse(render("vote.html", context), 200 if error is None else error.status)
 
 
-class _Limited:
-    """Counts what was no link, for each address that it came from."""
-
-    def __init__(self, request: Request) -> None:
-        rt: Runtime = request.state.portal_runtime
-        self._key, self._now = f"{rt.state_dir}|{address_of(request)}", rt.now()
-
-    def __enter__(self) -> None:
-        _ATTEMPTS.check(self._key, self._now)
-
-    def __exit__(self, _kind: object, error: object, _trace: object) -> None:
-        if isinstance(error, NotFoundError):
-            _ATTEMPTS.failed(self._key, self._now)
+def _limited(request: Request) -> AbstractContextManager[None]:
+    """The door for links: what is none counts against the address that it came from."""
+    rt: Runtime = request.state.portal_runtime
+    return identity.guarded(rt, Door.SIGN_IN, address_of(request), wrong=NotFoundError)
 
 
 def _decision(rt: Runtime, caller: Caller, decision_id: str) -> dict[str, Any] | None:
@@ -90,7 +81,7 @@ def show(request: Request) -> Response:
     text = request.query_params.get("link", "")[:_LONGEST_LINK]
     session = _session(request)
     try:
-        with _Limited(request):
+        with _limited(request):
             found = approval_links.follow(rt, text, session, address_of(request))
     except CharterError as error:
         return _page(request, session, {"error": error})
@@ -113,7 +104,7 @@ def decide(request: Request, form: Annotated[Mapping[str, str], Depends(form_of)
         check_csrf(request, session, form)
     try:
         asked = forms.read(forms.LinkVoteForm, form)
-        with _Limited(request):
+        with _limited(request):
             after = approval_links.vote(
                 rt,
                 form.get("link", "")[:_LONGEST_LINK],

@@ -215,7 +215,7 @@ def _policy(
     rt: Runtime, tx: Tx, who: Subject, action: Permission, ref: ResourceRef
 ) -> tuple[str, tuple[Violation, ...], str | None]:
     """The effect, reasons and a note of the rules in force about the bare request."""
-    caller = Caller(who, "agent" if isinstance(who, Agent) else "why", "none")
+    caller = Caller(who, "agent" if isinstance(who, Agent) else "why", "none", networks="not-asked")
     question = Question(caller, action, ref, {}, {}, grants=decisions.grants_of(tx, who.id))
     decision = decisions.preview(rt, tx, question).decision
     spoken = tuple(v for v in decision.violations if not v.rule.startswith("invariant/"))

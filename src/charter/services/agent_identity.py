@@ -24,7 +24,8 @@ from charter.core.access.subjects import Agent
 from charter.core.agents.credentials import Lifetimes, session_end
 from charter.core.agents.tasks import task_open
 from charter.core.kernel.errors import UnauthenticatedError
-from charter.services import keys, proofs
+from charter.services import keys, networks, proofs
+from charter.services.attempts import WrongCredentialError
 from charter.services.proofs import Shown
 from charter.services.runtime import Caller, Runtime
 from charter.services.subjects import load_agent
@@ -125,8 +126,8 @@ def sign(
 
 
 # --- recognising --------------------------------------------------------------------------------
-def _invalid() -> UnauthenticatedError:
-    return UnauthenticatedError(
+def _invalid() -> WrongCredentialError:
+    return WrongCredentialError(
         "This token is not valid here.",
         fix="An agent renews its credential before it expires; a person signs in with "
         "charter login.",
@@ -263,6 +264,7 @@ def authenticate(rt: Runtime, text: str, ip: str | None, shown: Shown | None) ->
             )
         check_live(rt, tx, agent)
         check_shown(rt, tx, row, agent, shown)
+        why = networks.admit(rt, tx, agent, row["id"], ip)
     key = None
     if shown is not None and shown.scheme == "dpop":
         # In a transaction of its own: the proof is used up, whatever becomes of the request.
@@ -270,4 +272,4 @@ def authenticate(rt: Runtime, text: str, ip: str | None, shown: Shown | None) ->
             key = proofs.verified(rt, tx, shown, token=text)
         if key != row["thumbprint"]:
             raise proofs.refused("The proof is of another key than the one of this credential.")
-    return Caller(agent, "agent", row["id"], ip=ip, key=key)
+    return Caller(agent, "agent", row["id"], ip=ip, key=key, networks=why)

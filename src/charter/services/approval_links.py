@@ -26,7 +26,7 @@ from charter.core.approvals.request import ApprovalRequest
 from charter.core.audit.event import Outcome
 from charter.core.kernel.errors import ConflictError, ForbiddenError, NotFoundError
 from charter.core.notifications import links
-from charter.services import approval_records, approval_requests, approvals
+from charter.services import approval_records, approval_requests, approvals, networks
 from charter.services.access import note
 from charter.services.notification_secrets import link_key
 from charter.services.runtime import Caller, Runtime
@@ -133,17 +133,17 @@ def _looked_at(rt: Runtime, tx: Tx, row: Row, session: Caller | None, ip: str | 
     if owner is None or found is None:
         raise AssertionError("a link points at a person and a request")
     stored, request = found
-    caller = session or _by_link(row, owner, ip)
+    caller = session or _by_link(row, owner, ip, networks.admit(rt, tx, owner, row["id"], ip))
     _refuse_over(tx, row, owner, caller, request)
     if session is None and not _proof(rt, tx, stored):
         return Followed(owner.handle, None, None)
     return Followed(owner.handle, caller, approval_records.view(tx, caller, row["approval_id"]))
 
 
-def _by_link(row: Row, owner: Human, ip: str | None) -> Caller:
+def _by_link(row: Row, owner: Human, ip: str | None, why: str | None) -> Caller:
     """The person as the link shows them: once, with one factor, known since the link was made."""
     facts = SessionFacts(row["id"], VIA, row["made_at"], mfa=False, ip=ip)
-    return Caller(replace(owner, session=facts), VIA, row["id"], ip=ip)
+    return Caller(replace(owner, session=facts), VIA, row["id"], ip=ip, networks=why)
 
 
 def _proof(rt: Runtime, tx: Tx, stored: Row) -> bool:

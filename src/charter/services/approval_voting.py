@@ -198,7 +198,7 @@ def _carry_out(rt: Runtime, tx: Tx, row: Row, request: ApprovalRequest) -> tuple
     )
     if subject is None:
         return "The requester is gone.", None
-    requester = Caller(subject, "approval", row["id"])
+    requester = Caller(subject, "approval", row["id"], networks="not-asked")
     savepoint = tx.conn.begin_nested()
     try:
         outcome, result_id = execute(rt, tx, requester, row["pending"], grant)

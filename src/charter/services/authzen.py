@@ -108,6 +108,8 @@ def _evaluated(
     own = EnforcementPoint(who.credential_id, "authzen", "own token", {})
     # The id of the credential's own subject, so that a name can never mean somebody else.
     document["subject"] = {"id": who.id, "kind": "agent" if who.is_agent else "human"}
+    if who.ip is not None:
+        document["subject"]["ip"] = who.ip
     return spelled(decide(rt, own, document, record=False))
 
 

@@ -29,7 +29,9 @@ if TYPE_CHECKING:
 def subject_facts(tx: Tx, question: Question) -> dict[str, Any]:
     """The subject as policy sees it, with the roles and permissions that hold for the resource."""
     subject, chain = question.caller.subject, question.resource.chain
-    from_where = {} if question.caller.ip is None else {"ip": question.caller.ip}
+    from_where: dict[str, Any] = {} if question.caller.ip is None else {"ip": question.caller.ip}
+    if question.caller.networks is not None:
+        from_where["networks"] = question.caller.networks
     if isinstance(subject, Agent):
         return {
             "kind": "agent",

@@ -19,6 +19,7 @@ from typing import Any, Final, NoReturn
 import sqlalchemy as sa
 
 from charter.core.access.invariants import ResourceRef
+from charter.core.access.networks import NetworkLists
 from charter.core.access.permissions import Permission
 from charter.core.access.reach import reach_set
 from charter.core.kernel.canonical import canonical_json
@@ -28,8 +29,9 @@ from charter.core.kernel.errors import (
     InvalidInputError,
     UnauthenticatedError,
 )
-from charter.services import paging, secrets
+from charter.services import attempts, networks, paging, secrets
 from charter.services.access import carry_out, missing, note, simple
+from charter.services.attempts import Door, WrongCredentialError
 from charter.services.decisions import Answer
 from charter.services.runtime import Caller, Runtime
 from charter.store import tables as t
@@ -65,6 +67,8 @@ class EnforcementPoint:
     settings: Mapping[str, Any]
     bearer: secrets.Bearer | None = None
     """What it showed, to be looked at again in the transaction that decides for it."""
+    ip: str | None = None
+    """Where it asks from; None where nobody can say."""
 
     @property
     def obligations(self) -> frozenset[str]:
@@ -204,17 +208,13 @@ def register(
 def rotate(rt: Runtime, caller: Caller, ref: str, grace_seconds: int) -> dict[str, Any]:
     """A new `token`; the one before stays valid for `grace_seconds` (0: ends at once)."""
     if not 0 <= grace_seconds <= LONGEST_GRACE_SECONDS:
-        raise InvalidInputError(
-            f"The grace period takes 0 to {LONGEST_GRACE_SECONDS} seconds.",
-            fix="Choose a shorter one: both tokens are valid meanwhile.",
-        )
+        words = f"The grace period takes 0 to {LONGEST_GRACE_SECONDS} seconds."
+        raise InvalidInputError(words, fix="Choose less: both tokens are valid meanwhile.")
 
     def act(tx: Tx, answer: Answer) -> dict[str, Any]:
         row = find(tx, ref, lock=True)
         if row["revoked_at"] is not None:
-            raise ConflictError(
-                f"{row['name']} is revoked.", fix="Register a new enforcement point."
-            )
+            raise ConflictError(f"{row['name']} is revoked.", fix="Register a new point.")
         token, secret_hash = secrets.make("cep", row["id"], rt.randomness)
         tx.update(
             t.enforcement_points,
@@ -293,33 +293,43 @@ def get(rt: Runtime, caller: Caller, ref: str) -> dict[str, Any]:
 
 
 # --- authentication ---------------------------------------------------------------------------
-def authenticate_point(rt: Runtime, token: str, kind: str | None = None) -> EnforcementPoint:
-    """The live point behind `token`; raises `UnauthenticatedError`.
+_NOT_A_POINT: Final = "This is not the token of an enforcement point that may ask here."
+_REGISTER: Final = "Register the point, or rotate its token: charter enforcement-point register."
+
+
+def authenticate_point(
+    rt: Runtime, token: str, kind: str | None = None, ip: str | None = None
+) -> EnforcementPoint:
+    """The live point behind `token`, which is shown from `ip`; raises `UnauthenticatedError`.
 
     `kind` is the kind that this door is for; None lets every kind in. A wrong secret, an unknown
     id, a revoked point and a point of another kind all give the same answer.
     """
     bearer = secrets.parse(token)
-    row: Row | None = None
-    if bearer is not None and bearer.kind == "cep":
+    with attempts.counted(rt, Door.BEARER, ip), networks.recorded(rt):
+        if bearer is None or bearer.kind != "cep":
+            raise WrongCredentialError(_NOT_A_POINT, fix=_REGISTER)
         with rt.database.reading() as tx:
             c = t.enforcement_points.c
             row = tx.one(sa.select(t.enforcement_points).where(c.id == bearer.id))
-            now = tx.now
-    if (
-        bearer is None
-        or row is None
-        or not _matches(bearer, row, now)
-        or row["revoked_at"] is not None
-        or kind not in (None, row["kind"])
-    ):
-        refuse_point()
+            if not _matches(bearer, row, tx.now) or row is None:
+                raise WrongCredentialError(_NOT_A_POINT, fix=_REGISTER, credential_id=bearer.id)
+            if row["revoked_at"] is not None or kind not in (None, row["kind"]):
+                refuse_point()
+            now, point = tx.now, _point(row, bearer, ip)
+            check_network(tx, rt.policy.active(tx).data.networks, point)
     _touch(rt, row, now)
-    return _point(row, bearer)
+    return point
 
 
-def _point(row: Row, bearer: secrets.Bearer | None) -> EnforcementPoint:
-    return EnforcementPoint(row["id"], row["kind"], row["name"], row["settings"], bearer)
+def check_network(tx: Tx, lists: NetworkLists, point: EnforcementPoint) -> None:
+    """Raise unless the point may ask from where it does; a caller's own token is no point."""
+    if point.bearer is not None:
+        networks.admit_service(tx, lists, point.id, point.ip, kind="enforcement-point")
+
+
+def _point(row: Row, bearer: secrets.Bearer | None, ip: str | None) -> EnforcementPoint:
+    return EnforcementPoint(row["id"], row["kind"], row["name"], row["settings"], bearer, ip)
 
 
 class SeenPoints:
@@ -331,19 +341,19 @@ class SeenPoints:
 
     def __init__(self, rt: Runtime, kind: str) -> None:
         self._rt, self._kind = rt, kind
-        self._seen: dict[secrets.Bearer | None, tuple[EnforcementPoint, float]] = {}
+        self._seen: dict[tuple[Any, str | None], tuple[EnforcementPoint, float]] = {}
 
-    def authenticate(self, token: str) -> EnforcementPoint:
+    def authenticate(self, token: str, ip: str | None = None) -> EnforcementPoint:
         """As `authenticate_point`, from memory where it may be."""
         bearer = secrets.parse(token)
-        known = self._seen.get(bearer)
+        known = self._seen.get((bearer, ip))
         if known is not None and time.monotonic() - known[1] < _TOUCH_SECONDS:
             return known[0]
-        self._seen.pop(bearer, None)
-        point = authenticate_point(self._rt, token, self._kind)
+        self._seen.pop((bearer, ip), None)
         if len(self._seen) >= _MOST_SEEN:
             self._seen.clear()
-        self._seen[bearer] = (point, time.monotonic())
+        point = authenticate_point(self._rt, token, self._kind, ip)
+        self._seen[bearer, ip] = (point, time.monotonic())
         return point
 
 
@@ -364,22 +374,20 @@ def live_points(tx: Tx, points: Sequence[EnforcementPoint]) -> list[EnforcementP
         ):
             found.append(None)
         else:
-            found.append(_point(row, point.bearer))
+            found.append(_point(row, point.bearer, point.ip))
     return found
 
 
 def refuse_point() -> NoReturn:
     """Raise what everybody gets whose token lets nobody in here."""
-    raise UnauthenticatedError(
-        "This is not the token of an enforcement point that may ask here.",
-        fix="Register the point, or rotate its token: charter enforcement-point register.",
-    )
+    raise UnauthenticatedError(_NOT_A_POINT, fix=_REGISTER)
 
 
-def _matches(bearer: secrets.Bearer, row: Row, now: datetime) -> bool:
-    current = bearer.matches(row["secret_hash"])
-    previous = row["previous_hash"] is not None and bearer.matches(row["previous_hash"])
-    return current or (previous and now < row["previous_until"])
+def _matches(bearer: secrets.Bearer, row: Row | None, now: datetime) -> bool:
+    """Whether the secret is the row's, or was until a moment that has not come yet."""
+    kept = (None, None) if row is None else (row["secret_hash"], row["previous_hash"])
+    current, previous = map(bearer.matches, kept)
+    return current or (previous and row is not None and now < row["previous_until"])
 
 
 def _touch(rt: Runtime, row: Row, now: datetime) -> None:
@@ -387,5 +395,5 @@ def _touch(rt: Runtime, row: Row, now: datetime) -> None:
     if last is not None and (now - last).total_seconds() < _TOUCH_SECONDS:
         return
     with rt.database.unit_of_work() as tx:
-        c = t.enforcement_points.c
-        tx.update(t.enforcement_points, c.id == row["id"], last_seen_at=tx.now)
+        points = t.enforcement_points
+        tx.update(points, points.c.id == row["id"], last_seen_at=tx.now)

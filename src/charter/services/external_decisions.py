@@ -41,7 +41,12 @@ from charter.core.policy.external import (
 )
 from charter.core.policy.judge import grant_json
 from charter.services.decisions import OUTCOMES, Answer, evaluate, grants_of
-from charter.services.enforcement_points import EnforcementPoint, live_points, refuse_point
+from charter.services.enforcement_points import (
+    EnforcementPoint,
+    check_network,
+    live_points,
+    refuse_point,
+)
 from charter.services.policy_point import ActivePolicy
 from charter.services.runtime import Runtime
 from charter.services.subjects import load_agent, load_human
@@ -108,7 +113,9 @@ def _together(rt: Runtime, asks: Sequence[Ask]) -> list[Answer | CharterError]:
         rows, events = [], []
         for ask, point in zip(asks, live, strict=True):
             try:
-                made = _decide(tx, policy, ask._replace(point=point or refuse_point()))
+                asking = point or refuse_point()
+                check_network(tx, policy.data.networks, asking)
+                made = _decide(tx, policy, ask._replace(point=asking))
             except CharterError as error:  # nothing was written for it yet
                 answers.append(error)
                 continue

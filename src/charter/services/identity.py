@@ -6,7 +6,8 @@ People hold bearer secrets, kept as hashes. Agents hold signed tokens; those are
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -15,9 +16,10 @@ import sqlalchemy as sa
 
 from charter.core.access.subjects import Human, SessionFacts
 from charter.core.audit.event import ActorRef, AuditEvent, Outcome, Scalar
-from charter.core.kernel.errors import UnauthenticatedError
-from charter.services import agent_identity, secrets
+from charter.core.kernel.errors import CharterError, UnauthenticatedError
+from charter.services import agent_identity, attempts, networks, secrets
 from charter.services.access import note
+from charter.services.attempts import Door, WrongCredentialError
 from charter.services.proofs import Shown
 from charter.services.provider_sessions import AtProvider
 from charter.services.runtime import Caller, Runtime
@@ -31,6 +33,28 @@ _TOUCH_SECONDS: Final = 60  # "last used" is kept to the minute: not every reque
 
 def _refused(what: str, fix: str) -> UnauthenticatedError:
     return UnauthenticatedError(what, fix=fix)
+
+
+@contextmanager
+def guarded(
+    rt: Runtime,
+    door: Door,
+    ip: str | None,
+    *,
+    credential_id: str | None = None,
+    wrong: type[CharterError] = WrongCredentialError,
+) -> Iterator[None]:
+    """What every door does about strangers: wrong secrets count, known people from outside show."""
+    counted = attempts.counted(rt, door, ip, credential_id=credential_id, wrong=wrong)
+    with counted, networks.recorded(rt):
+        yield
+
+
+def check_secret(bearer: secrets.Bearer, row: Row | None, what: str, fix: str) -> None:
+    """Raise unless the secret is the row's; without a row as much is done and said as with one."""
+    if not bearer.matches(None if row is None else row["secret_hash"]):
+        owner = None if row is None else row["person_id"]
+        raise WrongCredentialError(what, fix=fix, credential_id=bearer.id, owner_id=owner)
 
 
 # --- sign-in ----------------------------------------------------------------------------------
@@ -52,8 +76,9 @@ def exchange_link(
     rt: Runtime, text: str, ip: str | None = None, user_agent: str | None = None
 ) -> dict[str, Any]:
     """Use a one-time link up and open a session; see `open_session`."""
-    with rt.database.unit_of_work() as tx:
-        proof = use_link(tx, text)
+    bearer = parse_link(text)
+    with link_door(rt, bearer, ip), rt.database.unit_of_work() as tx:
+        proof = use_link(tx, bearer)
         return open_session(
             rt,
             tx,
@@ -82,8 +107,10 @@ def open_session(
     """A new session of somebody who has just proved who they are by `method`.
 
     Answers `id`, `secret` (for the cookie), `csrf_token` and `expires_at`. `mfa` says whether a
-    second factor was shown, `authenticated_at` when it all was, if it was not now.
+    second factor was shown, `authenticated_at` when it all was, if it was not now. Nobody signs in
+    from where policy does not let them in.
     """
+    networks.admit_person(rt, tx, person_id, ip)
     limits = rt.policy.active(tx).data.credentials
     session_id = tx.new_id("session")
     secret, secret_hash = secrets.make("ses", session_id, rt.randomness)
@@ -110,12 +137,16 @@ def open_session(
     return {"id": session_id, "secret": secret, "csrf_token": csrf_token, "expires_at": expires_at}
 
 
-def exchange_link_for_token(rt: Runtime, text: str, name: str) -> dict[str, Any]:
+def exchange_link_for_token(
+    rt: Runtime, text: str, name: str, ip: str | None = None
+) -> dict[str, Any]:
     """Use a one-time link up and make a personal token, for a command line."""
-    with rt.database.unit_of_work() as tx:
-        proof = use_link(tx, text)
+    bearer = parse_link(text)
+    with link_door(rt, bearer, ip), rt.database.unit_of_work() as tx:
+        proof = use_link(tx, bearer)
+        networks.admit_person(rt, tx, proof.person_id, ip)
         lifetime = rt.policy.active(tx).data.credentials.human_session_seconds
-        made = make_token(rt, tx, proof, name, lifetime)
+        made = make_token(rt, tx, proof, name, lifetime, ip)
         _signed_in(
             tx,
             proof.person_id,
@@ -127,9 +158,9 @@ def exchange_link_for_token(rt: Runtime, text: str, name: str) -> dict[str, Any]
 
 
 def make_token(
-    rt: Runtime, tx: Tx, proof: Proof, name: str, lifetime_seconds: int
+    rt: Runtime, tx: Tx, proof: Proof, name: str, lifetime_seconds: int, ip: str | None
 ) -> dict[str, Any]:
-    """Store a new personal token; its secret is in the answer and never again."""
+    """Store a new personal token, made from `ip`; its secret is in the answer and never again."""
     token_id = tx.new_id("token")
     secret, secret_hash = secrets.make("pat", token_id, rt.randomness)
     row = {
@@ -143,35 +174,43 @@ def make_token(
         t.api_tokens,
         person_id=proof.person_id,
         secret_hash=secret_hash,
+        ip=ip,
         **proof.as_columns(),
         **row,
     )
     return {**row, "secret": secret}
 
 
-def use_link(tx: Tx, text: str) -> Proof:
-    """Use a one-time link up; who has proved what by it. Raises `UnauthenticatedError`."""
+def parse_link(text: str) -> secrets.Bearer | None:
+    """The secret in a one-time link, or None where it holds none."""
     bearer = secrets.parse(text.rsplit("link=", 1)[-1].strip())
-    row = None
-    if bearer is not None and bearer.kind == "lnk":
-        row = tx.one(
-            sa.select(t.sign_in_links).where(t.sign_in_links.c.id == bearer.id).with_for_update()
-        )
-    if (
-        bearer is None
-        or row is None
-        or not bearer.matches(row["secret_hash"])
-        or row["used_at"] is not None
-        or row["expires_at"] <= tx.now
-    ):
-        raise _refused(
-            "This sign-in link is not valid: it was used already, has expired, or is incomplete.",
-            "Ask an administrator for a new one: charter person link HANDLE.",
-        )
+    return bearer if bearer is not None and bearer.kind == "lnk" else None
+
+
+def link_door(
+    rt: Runtime, bearer: secrets.Bearer | None, ip: str | None
+) -> AbstractContextManager[None]:
+    """The door at which links are shown; see `guarded`."""
+    return guarded(rt, Door.SIGN_IN, ip, credential_id=None if bearer is None else bearer.id)
+
+
+def use_link(tx: Tx, bearer: secrets.Bearer | None) -> Proof:
+    """Use a one-time link up; who has proved what by it. Raises `UnauthenticatedError`."""
+    invalid = (
+        "This sign-in link is not valid: it was used already, has expired, or is incomplete.",
+        "Ask an administrator for a new one: charter person link HANDLE.",
+    )
+    if bearer is None:
+        raise WrongCredentialError(invalid[0], fix=invalid[1])
+    links = t.sign_in_links
+    row = tx.one(sa.select(links).where(links.c.id == bearer.id).with_for_update())
+    check_secret(bearer, row, *invalid)
+    if row is None or row["used_at"] is not None or row["expires_at"] <= tx.now:
+        raise _refused(*invalid)
     person = load_human(tx, row["person_id"])
     if person is None or not person.active:
         raise _refused("This account is deactivated.", "Ask an administrator.")
-    tx.update(t.sign_in_links, t.sign_in_links.c.id == row["id"], used_at=tx.now)
+    tx.update(links, links.c.id == row["id"], used_at=tx.now)
     return Proof(
         person.id,
         row["method"] or "link",
@@ -211,24 +250,33 @@ _SIGN_IN_AGAIN: Final = "Sign in again; `charter login` or a new one-time link d
 
 def authenticate_session(rt: Runtime, cookie: str, ip: str | None = None) -> Caller:
     """The caller behind a session cookie; raises `UnauthenticatedError`."""
+    if not cookie:  # nothing was shown, so nothing was guessed
+        raise _refused("Nobody is signed in.", _SIGN_IN_AGAIN)
     bearer = secrets.parse(cookie)
-    if bearer is None or bearer.kind != "ses":
-        raise _refused("This session is not valid.", _SIGN_IN_AGAIN)
-    with rt.database.unit_of_work() as tx:
-        row = tx.one(_with_passkey(t.sessions).where(t.sessions.c.id == bearer.id))
-        idle = timedelta(seconds=rt.policy.active(tx).data.credentials.human_session_idle_seconds)
-        if (
-            row is None
-            or not bearer.matches(row["secret_hash"])
-            or row["revoked_at"] is not None
-            or row["expires_at"] <= tx.now
-            or row["last_used_at"] + idle <= tx.now
-        ):
-            raise _refused("This session has ended.", _SIGN_IN_AGAIN)
-        human = _active_human(tx, row["person_id"])
-        _touch(tx, t.sessions, row)
-        human = replace(human, session=_shown(row, ip))
-        return Caller(human, "session", row["id"], row["csrf_token"], ip=ip)
+    with guarded(rt, Door.BEARER, ip):
+        if bearer is None or bearer.kind != "ses":
+            raise WrongCredentialError("This session is not valid.", fix=_SIGN_IN_AGAIN)
+        with rt.database.unit_of_work() as tx:
+            return _of_session(rt, tx, bearer, ip)
+
+
+def _of_session(rt: Runtime, tx: Tx, bearer: secrets.Bearer, ip: str | None) -> Caller:
+    ended = "This session has ended."
+    row = tx.one(_with_passkey(t.sessions).where(t.sessions.c.id == bearer.id))
+    idle = timedelta(seconds=rt.policy.active(tx).data.credentials.human_session_idle_seconds)
+    check_secret(bearer, row, ended, _SIGN_IN_AGAIN)
+    if (
+        row is None
+        or row["revoked_at"] is not None
+        or row["expires_at"] <= tx.now
+        or row["last_used_at"] + idle <= tx.now
+    ):
+        raise _refused(ended, _SIGN_IN_AGAIN)
+    human = _active_human(tx, row["person_id"])
+    why = networks.admit(rt, tx, human, row["id"], ip)
+    _touch(tx, t.sessions, row)
+    human = replace(human, session=_shown(row, ip))
+    return Caller(human, "session", row["id"], row["csrf_token"], ip=ip, networks=why)
 
 
 def _with_passkey(table: sa.Table) -> sa.Select[Any]:
@@ -252,19 +300,25 @@ def authenticate_bearer(
     `shown` says how it was shown, for credentials that are bound to a key.
     """
     bearer = secrets.parse(text)
-    if bearer is None:
-        return agent_identity.authenticate(rt, text, ip, shown)
-    if bearer.kind != "pat" or (shown is not None and shown.scheme != "bearer"):
-        raise _refused("This is not a token for the API.", _SIGN_IN_AGAIN)
-    with rt.database.unit_of_work() as tx:
-        row = tx.one(_with_passkey(t.api_tokens).where(t.api_tokens.c.id == bearer.id))
-        if row is None or not bearer.matches(row["secret_hash"]):
-            raise _refused("This token is not valid.", _SIGN_IN_AGAIN)
-        if row["revoked_at"] is not None or row["expires_at"] <= tx.now:
-            raise _refused("This token has expired or was revoked.", _SIGN_IN_AGAIN)
-        human = _active_human(tx, row["person_id"])
-        _touch(tx, t.api_tokens, row)
-        return Caller(replace(human, session=_shown(row, ip)), "token", row["id"], ip=ip)
+    with guarded(rt, Door.BEARER, ip):
+        if bearer is None:
+            return agent_identity.authenticate(rt, text, ip, shown)
+        if bearer.kind != "pat" or (shown is not None and shown.scheme != "bearer"):
+            raise WrongCredentialError("This is not a token for the API.", fix=_SIGN_IN_AGAIN)
+        with rt.database.unit_of_work() as tx:
+            return _of_token(rt, tx, bearer, ip)
+
+
+def _of_token(rt: Runtime, tx: Tx, bearer: secrets.Bearer, ip: str | None) -> Caller:
+    row = tx.one(_with_passkey(t.api_tokens).where(t.api_tokens.c.id == bearer.id))
+    check_secret(bearer, row, "This token is not valid.", _SIGN_IN_AGAIN)
+    if row is None or row["revoked_at"] is not None or row["expires_at"] <= tx.now:
+        raise _refused("This token has expired or was revoked.", _SIGN_IN_AGAIN)
+    human = _active_human(tx, row["person_id"])
+    why = networks.admit(rt, tx, human, row["id"], ip)
+    _touch(tx, t.api_tokens, row)
+    human = replace(human, session=_shown(row, ip))
+    return Caller(human, "token", row["id"], ip=ip, networks=why)
 
 
 def _active_human(tx: Tx, person_id: str) -> Human:

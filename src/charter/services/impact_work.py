@@ -81,7 +81,7 @@ def _start_question(rt: Runtime, tx: Tx, row: Row) -> Question:
         question_about(
             rt,
             tx,
-            Caller(subject, via="impact", credential_id="none"),
+            Caller(subject, via="impact", credential_id="none", networks="not-asked"),
             row,
             Permission.WORKSPACE_START,
             quota=(

@@ -35,6 +35,7 @@ from charter.log import Log
 from charter.services import external_decisions
 from charter.services.decisions import Answer
 from charter.services.enforcement_points import EnforcementPoint, SeenPoints
+from charter.services.networks import NetworkRefusedError
 from charter.services.runtime import Runtime
 
 _log = Log("charter.kubernetes")
@@ -57,14 +58,16 @@ class AdmissionDesk:
         self._points = SeenPoints(rt, "kubernetes")
         self._last: KubernetesSettings | None = None
 
-    def admit(self, token: str | None, class_name: str, body: bytes) -> dict[str, Any]:
-        """The AdmissionReview that answers the one in `body`.
+    def admit(
+        self, token: str | None, class_name: str, body: bytes, ip: str | None = None
+    ) -> dict[str, Any]:
+        """The AdmissionReview that answers the one in `body`, which came from `ip`.
 
         Raises `UnauthenticatedError` for a wrong token, `NotFoundError` for an unknown class, and
         `MalformedReviewError` for a body whose uid cannot be read; with a uid the answer is a
         denial, because that is what the API server can show.
         """
-        point, down = self._authenticated(token)
+        point, down = self._authenticated(token, ip)
         try:
             review = read_review(body)
         except MalformedReviewError as error:
@@ -75,7 +78,7 @@ class AdmissionDesk:
             return self._undecided(class_name, review, down)
         try:
             return self._decided(point, class_name, review)
-        except (NotFoundError, UnauthenticatedError):
+        except (NotFoundError, UnauthenticatedError, NetworkRefusedError):
             raise
         except InvalidInputError as error:
             return _refused(review.uid, error)
@@ -85,10 +88,12 @@ class AdmissionDesk:
             _log.exception("admission_failed", admission_class=class_name)
             return self._undecided(class_name, review, f"{type(error).__name__} in the server.")
 
-    def _authenticated(self, token: str | None) -> tuple[EnforcementPoint | None, str]:
+    def _authenticated(
+        self, token: str | None, ip: str | None
+    ) -> tuple[EnforcementPoint | None, str]:
         """The point, or None and why it could not be looked for."""
         try:
-            return self._points.authenticate(token or ""), ""
+            return self._points.authenticate(token or "", ip), ""
         except UnavailableError as error:
             return None, error.message
 

@@ -65,7 +65,7 @@ def _asked(rt: Runtime, tx: Tx, row: Row, person_id: str | None, plain: Told) ->
         owner = load_human(tx, person_id)
         if owner is None:
             return plain
-        caller = Caller(owner, "notification", "none")
+        caller = Caller(owner, "notification", "none", networks="not-asked")
         if approval_records.why_not_vote(caller, request, tx) is not None:
             return Told(title, plain.message, plain.url, over="The person may not vote any more.")
         link = None if row["link_id"] is None else approval_links.url_of(rt, tx, row["link_id"])

@@ -20,9 +20,10 @@ import sqlalchemy as sa
 from charter.adapters.identity import passkeys as wire
 from charter.core.access.passkeys import copied
 from charter.core.audit.event import ActorRef, AuditEvent, Outcome
-from charter.core.kernel.errors import CharterError, ConflictError
+from charter.core.kernel.errors import CharterError, ConflictError, UnauthenticatedError
 from charter.services.approval_requests import notify
-from charter.services.identity import open_session
+from charter.services.attempts import Door
+from charter.services.identity import guarded, open_session
 from charter.services.passkey_challenges import (
     new_challenge,
     of_browser,
@@ -52,7 +53,17 @@ def begin_sign_in(rt: Runtime, cookie: str) -> dict[str, Any]:
 def sign_in(
     rt: Runtime, cookie: str, answer: str, ip: str | None = None, user_agent: str | None = None
 ) -> dict[str, Any]:
-    """Open a session for whoever showed their passkey; see `identity.open_session`."""
+    """Open a session for whoever showed their passkey; see `identity.open_session`.
+
+    What is refused counts against the address that it came from, never against a person.
+    """
+    with guarded(rt, Door.SIGN_IN, ip, wrong=UnauthenticatedError):
+        return _sign_in(rt, cookie, answer, ip, user_agent)
+
+
+def _sign_in(
+    rt: Runtime, cookie: str, answer: str, ip: str | None, user_agent: str | None
+) -> dict[str, Any]:
     challenge = use_up(rt, answer, "sign-in", of_browser(cookie))
     session: dict[str, Any] = {}
     with rt.database.unit_of_work() as tx:

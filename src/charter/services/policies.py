@@ -112,6 +112,7 @@ def apply(
             bundle.digest,
             kind=Kind.EMERGENCY if emergency else Kind.APPLY,
             by=actor(caller),
+            ip=caller.ip,
             why=note_text,
             decision_id=answer.id,
         )
@@ -187,7 +188,14 @@ def _go_back(
         row = check_earlier(tx, chosen)
         reason = f": {why}" if why else "."
         put_in_force(
-            rt, tx, chosen, kind=Kind.ROLLBACK, by=actor(caller), why=why, decision_id=answer.id
+            rt,
+            tx,
+            chosen,
+            kind=Kind.ROLLBACK,
+            by=actor(caller),
+            ip=caller.ip,
+            why=why,
+            decision_id=answer.id,
         )
         tell(
             tx,

@@ -27,6 +27,7 @@ from charter.services import paging
 from charter.services.approval_requests import notify
 from charter.services.exemptions import record_changes
 from charter.services.lifecycle import recheck_all
+from charter.services.network_lockout import keep_an_admin_inside
 from charter.services.parity import require_parity
 from charter.services.policy_point import compile_engine, taken_back
 from charter.services.policy_signature import public_text, sign, signed_by, statement
@@ -99,14 +100,18 @@ def put_in_force(
     kind: Kind,
     by: ActorRef,
     why: str,
+    ip: str | None = None,
     change_id: str | None = None,
     decision_id: str | None = None,
 ) -> str | None:
     """Put a kept bundle in force and record it; returns the digest of what was in force before.
 
-    A staged change has lost its ground then; `policy_flow` builds it anew.
+    A staged change has lost its ground then; `policy_flow` builds it anew. `ip` is where a person
+    who does it is: a bundle whose networks would shut every administrator out is refused.
     """
     previous = active_digest(tx, lock=True)
+    if by.kind == "human":
+        keep_an_admin_inside(tx, Bundle(row_of(tx, digest)["files"]), by.id, ip)
     ensure_signed(rt, tx, digest)
     statement_ = insert(t.active_bundle).values(single_row=True, digest=digest, since=tx.now)
     tx.conn.execute(

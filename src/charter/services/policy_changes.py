@@ -241,6 +241,7 @@ def promote(rt: Runtime, caller: Caller, change_id: str) -> dict[str, Any]:
             row["digest"],
             kind=Kind.PROMOTE,
             by=actor(caller),
+            ip=caller.ip,
             why=row["title"],
             change_id=change_id,
             decision_id=answer.id,

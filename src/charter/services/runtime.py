@@ -65,8 +65,10 @@ class Caller:
 
     `via` is `session`, `token`, `agent` or `local` (the operator's own shell on the machine).
     `csrf_token` is what a form of this session must carry. `ip` is where the request came from,
-    None when it did not come over a network. `key` is the thumbprint of the key that an agent has
-    proved with this request.
+    None when it did not come over a network, or nobody can say. `key` is the thumbprint of the key
+    that an agent has proved with this request. `networks` says why allowlists of
+    networks do not count: `set-aside` (by an operator), or `not-asked` where nobody's request
+    came in: in a question about somebody, and in what an approval carries out.
     """
 
     subject: Human | Agent
@@ -75,6 +77,7 @@ class Caller:
     csrf_token: str | None = None
     ip: str | None = None
     key: str | None = None
+    networks: str | None = None
 
     @property
     def id(self) -> str:

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import Final
 
 _SECRET_BYTES: Final = 32
+_NOBODYS: Final = bytes(hashlib.sha256().digest_size)
 KINDS: Final = {"pat": "token", "ses": "session", "lnk": "link", "cep": "enforcement point"}
 _PREFIX_OF: Final = {"pat": "tok", "ses": "ses", "lnk": "lnk", "cep": "pep"}
 _SHAPE: Final = re.compile(
@@ -33,9 +34,14 @@ class Bearer:
     id: str
     secret_hash: bytes
 
-    def matches(self, stored: bytes) -> bool:
-        """Whether the stored hash is this secret's, compared in constant time."""
-        return hmac.compare_digest(self.secret_hash, stored)
+    def matches(self, stored: bytes | None) -> bool:
+        """Whether the stored hash is this secret's, compared in constant time.
+
+        Without a stored one the comparison is made all the same, with a hash that is nobody's:
+        that there is no such row must not show in the work.
+        """
+        same = hmac.compare_digest(self.secret_hash, stored or _NOBODYS)
+        return same and stored is not None
 
 
 def make(kind: str, id_: str, randomness: Callable[[int], bytes]) -> tuple[str, bytes]:

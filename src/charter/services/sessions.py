@@ -26,7 +26,7 @@ from charter.services import lookup, people, secrets
 from charter.services.access import carry_out, missing, note, simple
 from charter.services.approval_requests import notify
 from charter.services.decisions import Answer, Question
-from charter.services.identity import use_link
+from charter.services.identity import link_door, parse_link, use_link
 from charter.services.runtime import Caller, Runtime
 from charter.services.tokens import own_account
 from charter.store import tables as t
@@ -191,8 +191,9 @@ def hand_over(rt: Runtime, caller: Caller) -> dict[str, Any]:
 # --- step-up ----------------------------------------------------------------------------------
 def step_up_by_link(rt: Runtime, caller: Caller, text: str) -> dict[str, Any]:
     """Renew the session by a one-time link of the same person; see `renew`."""
-    with rt.database.unit_of_work() as tx:
-        proof = use_link(tx, text)
+    bearer = parse_link(text)
+    with link_door(rt, bearer, caller.ip), rt.database.unit_of_work() as tx:
+        proof = use_link(tx, bearer)
         if proof.person_id != caller.id:  # rolls back, so that its owner can still use it
             raise UnauthenticatedError(
                 "This link is for somebody else.",

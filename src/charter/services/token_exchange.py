@@ -25,7 +25,7 @@ from charter.core.kernel.errors import (
     TooManyError,
     UnavailableError,
 )
-from charter.services import agent_credentials, identity, proofs, secrets
+from charter.services import agent_credentials, identity, networks, proofs, secrets
 from charter.services import agent_records as records
 from charter.services.access import carry_out
 from charter.services.agent_credentials import INVALID_SCOPE, Wanted
@@ -36,6 +36,7 @@ from charter.services.agent_identity import (
     lock_agent,
     recognise,
 )
+from charter.services.attempts import Door
 from charter.services.decisions import Answer
 from charter.services.proofs import Shown
 from charter.services.runtime import Caller, Runtime
@@ -195,9 +196,10 @@ def _timed(tx: Tx, made: dict[str, Any]) -> dict[str, Any]:
 
 def _for_agent(rt: Runtime, asked: _Asked, key: str | None, ip: str | None) -> dict[str, Any]:
     """With an agent's own credential: the next one for itself, or one for its sub-agent."""
-    with rt.database.reading() as tx:
+    with identity.guarded(rt, Door.BEARER, ip), rt.database.reading() as tx:
         found = recognise(rt, tx, asked.token)
-    caller = Caller(found.agent, "agent", found.row["id"], ip=ip, key=key)
+        why = networks.admit(rt, tx, found.agent, found.row["id"], ip)
+    caller = Caller(found.agent, "agent", found.row["id"], ip=ip, key=key, networks=why)
     own = asked.client in (None, caller.id)
     wanted = Wanted(key if own else asked.thumbprint, asked.scope, asked.scope is not None)
 

@@ -83,7 +83,7 @@ def create_token(rt: Runtime, caller: Caller, name: str, days: int) -> dict[str,
                 fix="Ask for fewer days and renew it.",
                 code="token-too-long",
             )
-        made = make_token(rt, tx, proof_of(caller), name, days * _DAY_SECONDS)
+        made = make_token(rt, tx, proof_of(caller), name, days * _DAY_SECONDS, caller.ip)
         note(tx, caller, "token.created", "token", made["id"], decision_id=answer.id)
         return made
 

@@ -36,6 +36,13 @@ class CharterError(Exception):
         if code is not None:
             self.code = code
 
+    @property
+    def headers(self) -> dict[str, str]:
+        """Headers of the answer: the scheme that a 401 names, when a 429 may try again."""
+        found = {"WWW-Authenticate": 'Bearer realm="charter"'} if self.status == 401 else {}  # noqa: PLR2004
+        seconds = self.details.get("retry_after_seconds")
+        return found if seconds is None else {**found, "Retry-After": str(seconds)}
+
 
 class InvalidInputError(CharterError):
     """What was sent cannot be understood or breaks a declared limit."""

@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
+from charter.core.access.attempts import AttemptLimits, read_attempt_limits
+from charter.core.access.networks import OWN_ROLE, NetworkLists, read_network_lists
 from charter.core.access.reviews import ReviewRules
 from charter.core.access.roles import RoleName
 from charter.core.access.separation import RoleConflict
@@ -153,6 +155,8 @@ class PolicyData:
     production_environments: tuple[str, ...]
     single_sign_on: SingleSignOn
     access_reviews: ReviewRules
+    networks: NetworkLists
+    attempts: AttemptLimits
 
     @classmethod
     def from_bundle(cls, bundle: _Settings) -> PolicyData:
@@ -181,6 +185,8 @@ class PolicyData:
 
 def _read(root: Reader) -> PolicyData:
     sizes = root.child("sizes")
+    enforcement = read_enforcement(root.child("enforcement"))
+    exemptions = tuple(_exemption(part) for part in root.child("exemptions").items("exemptions"))
     data = PolicyData(
         sizes={name: _size(name, part) for name, part in sizes.child("sizes").children()},
         size_kinds={
@@ -202,8 +208,8 @@ def _read(root: Reader) -> PolicyData:
         access_reviews=read_access_reviews(root),
         approvals=read_approvals(root.child("approvals")),
         links=read_links(root),
-        enforcement=read_enforcement(root.child("enforcement")),
-        exemptions=tuple(_exemption(part) for part in root.child("exemptions").items("exemptions")),
+        enforcement=enforcement,
+        exemptions=exemptions,
         required_capabilities={
             name: root.child("providers").child("required_capabilities").texts(name)
             for name in ("all", "agent", "regulated")
@@ -218,6 +224,8 @@ def _read(root: Reader) -> PolicyData:
         elevation=read_elevation(root),
         production_environments=_production(root),
         single_sign_on=read_single_sign_on(root),
+        networks=read_network_lists(root, enforcement.rules, exemptions),
+        attempts=read_attempt_limits(root),
     )
     if root.has("pipeline"):
         root.child("pipeline").finish()
@@ -228,23 +236,20 @@ def _read(root: Reader) -> PolicyData:
     return data
 
 
-_OWN_ROLE = "own/"  # before the name of a role that the organisation has defined itself
-
-
 def _role_conflicts(root: Reader) -> tuple[RoleConflict, ...]:
     if not root.has("access") or not root.child("access").has("conflicting_roles"):
         return ()
     found = []
     for part in root.child("access").items("conflicting_roles"):
         roles = part.texts("roles")
-        unknown = [r for r in roles if r not in list(RoleName) and not r.startswith(_OWN_ROLE)]
+        unknown = [r for r in roles if r not in list(RoleName) and not r.startswith(OWN_ROLE)]
         if unknown:  # a slip that is taken for an own role would separate nothing
             names = ", ".join(RoleName)
-            part.complain("roles", f"must name {names} or {_OWN_ROLE}NAME, not {unknown[0]!r}")
+            part.complain("roles", f"must name {names} or {OWN_ROLE}NAME, not {unknown[0]!r}")
         if len(set(roles)) != 2:  # noqa: PLR2004 — a pair
             part.complain("roles", "must name two different roles")
         found.append(
-            RoleConflict(frozenset(r.removeprefix(_OWN_ROLE) for r in roles), part.text("why"))
+            RoleConflict(frozenset(r.removeprefix(OWN_ROLE) for r in roles), part.text("why"))
         )
     return tuple(found)
 

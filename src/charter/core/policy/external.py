@@ -120,6 +120,7 @@ def external_document(
     ):
         _name(found[part], key, part)
     subject = found["subject"]
+    subject.pop("networks", None)  # that allowlists do not count is nobody's claim to make
     subject["claimed"] = sorted(set(subject) - _IDENTITY - _CHARTERS_OWN)
     found["context"]["now"] = rfc3339(now)
     found["context"]["enforcement_point"] = dict(point)

@@ -40,6 +40,10 @@ class Reader:
         """Whether the object has this entry."""
         return key in self._value
 
+    def holds_list(self, key: str) -> bool:
+        """Whether a list stands under `key`, where an object may stand too."""
+        return isinstance(self._value.get(key), list)
+
     def names(self) -> list[str]:
         """The keys, in order of their names."""
         found = sorted(key for key in self._value if key != WHY)

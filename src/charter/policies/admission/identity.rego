@@ -1,7 +1,7 @@
 # Who may come in, from where, and how sure Charter must be that it is them. Signing in itself is
-# Charter's; here is what every request of a person is held against. The networks stand in
-# data/access.json (an empty list means everywhere), what privileged actions ask for in
-# data/step_up.json.
+# Charter's; here is what every request is held against. The networks stand in data/access.json (an
+# empty list means everywhere), what privileged actions ask for in data/step_up.json. Requests from other
+# networks are refused already at the door, reads too; here the refusal is part of the decision.
 package admission.identity
 
 import rego.v1
@@ -10,7 +10,7 @@ import future.keywords.not
 import data.charter.facts
 
 # METADATA
-# title: "People come from known networks"
+# title: "Requests come from known networks"
 # custom:
 #   id: access/network-not-allowed
 #   severity: high
@@ -21,15 +21,55 @@ deny contains {
 	"id": "access/network-not-allowed",
 	"message": "The request does not come from a network that the policy lets in.",
 } if {
-	facts.human
-	count(data.settings.access.networks) > 0
-	not inside(object.get(input, ["subject", "ip"], ""))
+	comes_over_a_network
+	not object.get(input, ["subject", "networks"], "") in {"set-aside", "not-asked"}
+	some networks in applying
+	not inside(networks, address)
 }
 
-inside(address) if {
-	net.cidr_is_valid(sprintf("%s/0", [address]))
-	some network in data.settings.access.networks
-	net.cidr_contains(network, address)
+address := object.get(input, ["subject", "ip"], "")
+
+# Lists are set aside by an operator on the machine itself; they are not asked where nobody's request
+# comes in: in the question why somebody may do something, and for what an approval carries out.
+# What an enforcement point asks about comes to that point, not to Charter; it is judged where the point
+# says from where. The point itself is held against the list for services when it asks.
+comes_over_a_network if not asked_by_a_point
+
+comes_over_a_network if is_string(object.get(input, ["subject", "ip"], null))
+
+asked_by_a_point if is_object(object.get(input, ["context", "enforcement_point"], null))
+
+lists := data.settings.access.networks
+
+# Every list about this subject that is not empty.
+applying contains networks if {
+	networks := lists.organisation
+	count(networks) > 0
+}
+
+applying contains networks if {
+	networks := lists.kinds[facts.subject_kind]
+	count(networks) > 0
+}
+
+applying contains networks if {
+	some role in object.get(input, ["subject", "roles"], [])
+	some name in {role, concat("", ["own/", role])}
+	networks := lists.roles[name]
+	count(networks) > 0
+}
+
+# A plain list, as older bundles have it, is about people.
+applying contains lists if {
+	is_array(lists)
+	facts.human
+	count(lists) > 0
+}
+
+inside(networks, from_where) if {
+	net.cidr_is_valid(sprintf("%s/0", [from_where]))
+	some network in networks
+	net.cidr_contains(network, from_where)
 }
 
 # METADATA

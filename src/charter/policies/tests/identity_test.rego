@@ -5,19 +5,78 @@ import future.keywords.not
 
 import data.fixtures
 
-
-from_office(document, networks, address) := answer if {
-	answer := data.charter.decision with input as fixtures.subject(document, {"ip": address})
+come(document, subject, networks) := answer if {
+	answer := data.charter.decision with input as fixtures.subject(document, subject)
 		with data.settings.access.networks as networks
 }
 
-test_network_not_allowed if {
-	spoken(from_office(fixtures.person_creates, ["10.0.0.0/8"], "192.0.2.7"))
-	spoken(from_office(fixtures.person_creates, ["10.0.0.0/8"], "not an address"))
-	spoken(from_office(fixtures.person_creates, ["10.0.0.0/8"], ""))
-	not spoken(from_office(fixtures.person_creates, ["10.0.0.0/8", "2001:db8::/32"], "2001:db8::7"))
-	not spoken(from_office(fixtures.agent_creates, ["10.0.0.0/8"], "192.0.2.7"))
+lists(changed) := object.union({"organisation": [], "kinds": {}, "roles": {}}, changed)
+
+office := lists({"organisation": ["10.0.0.0/8", "2001:db8::/32"]})
+
+test_network_not_allowed_by_the_organisation if {
+	spoken(come(fixtures.person_creates, {"ip": "192.0.2.7"}, office))
+	spoken(come(fixtures.person_creates, {"ip": "not an address"}, office))
+	spoken(come(fixtures.person_creates, {"ip": ""}, office))
+	spoken(come(fixtures.person_creates, {}, office))
+	spoken(come(fixtures.person_creates, {"ip": "2001:db9::7"}, office))
+	spoken(come(fixtures.agent_creates, {"ip": "192.0.2.7"}, office))
+	not spoken(come(fixtures.person_creates, {"ip": "10.1.2.3"}, office))
+	not spoken(come(fixtures.person_creates, {"ip": "2001:db8::7"}, office))
+	not spoken(come(fixtures.agent_creates, {"ip": "10.1.2.3"}, office))
 	fixtures.silent("access/network-not-allowed", fixtures.person_creates)
+}
+
+test_network_not_allowed_by_kind if {
+	people := lists({"kinds": {"human": ["10.0.0.0/8"]}})
+	spoken(come(fixtures.person_creates, {"ip": "192.0.2.7"}, people))
+	not spoken(come(fixtures.person_creates, {"ip": "10.0.0.7"}, people))
+	not spoken(come(fixtures.agent_creates, {"ip": "192.0.2.7"}, people))
+	agents := lists({"kinds": {"agent": ["10.0.0.0/8"]}})
+	spoken(come(fixtures.agent_creates, {"ip": "192.0.2.7"}, agents))
+	not spoken(come(fixtures.person_creates, {"ip": "192.0.2.7"}, agents))
+}
+
+test_network_not_allowed_by_role if {
+	leads := lists({"roles": {"team-lead": ["10.0.0.0/8"], "read-only": []}})
+	held := {"ip": "192.0.2.7", "roles": ["developer", "team-lead", "read-only"]}
+	spoken(come(fixtures.person_creates, held, leads))
+	not spoken(come(fixtures.person_creates, object.union(held, {"ip": "10.0.0.7"}), leads))
+	not spoken(come(fixtures.person_creates, object.union(held, {"roles": ["developer"]}), leads))
+	own := lists({"roles": {"own/release-manager": ["10.0.0.0/8"]}})
+	holder := object.union(held, {"roles": ["release-manager"]})
+	spoken(come(fixtures.person_creates, holder, own))
+	not spoken(come(fixtures.person_creates, object.union(holder, {"ip": "10.0.0.7"}), own))
+}
+
+# A request must be inside every list about its subject: one that lets it in opens no other.
+test_network_not_allowed_by_one_of_two if {
+	both := lists({"organisation": ["192.0.2.0/24"], "kinds": {"human": ["10.0.0.0/8"]}})
+	spoken(come(fixtures.person_creates, {"ip": "192.0.2.7"}, both))
+	spoken(come(fixtures.person_creates, {"ip": "10.0.0.7"}, both))
+}
+
+test_network_lists_set_aside if {
+	not spoken(come(fixtures.person_creates, {"ip": "192.0.2.7", "networks": "set-aside"}, office))
+	not spoken(come(fixtures.person_creates, {"networks": "not-asked"}, office))
+	spoken(come(fixtures.person_creates, {"ip": "192.0.2.7", "networks": "yes"}, office))
+}
+
+test_network_of_what_a_point_asks_about if {
+	by_point := object.union(fixtures.person_creates, {"context": object.union(
+		fixtures.person_creates.context,
+		{"enforcement_point": {"id": "pep_1", "kind": "authzen", "name": "door"}},
+	)})
+	not spoken(come(by_point, {}, office))
+	spoken(come(by_point, {"ip": "192.0.2.7"}, office))
+	not spoken(come(by_point, {"ip": "10.0.0.7"}, office))
+}
+
+test_network_lists_of_older_bundles if {
+	spoken(come(fixtures.person_creates, {"ip": "192.0.2.7"}, ["10.0.0.0/8"]))
+	not spoken(come(fixtures.person_creates, {"ip": "10.0.0.7"}, ["10.0.0.0/8"]))
+	not spoken(come(fixtures.agent_creates, {"ip": "192.0.2.7"}, ["10.0.0.0/8"]))
+	not spoken(come(fixtures.person_creates, {"ip": "192.0.2.7"}, []))
 }
 
 # As fixtures.fires("access/network-not-allowed", ...) asks, with other networks.
