@@ -115,7 +115,7 @@ def test_an_approver_gets_a_mail_with_everything_and_a_link_of_their_own(
     lee, admin = mails_to(box, "lee")[0], mails_to(box, "admin")[0]
     text = text_of(lee)
     for fact in ("dana", "40 vCPU", "The load test needs it.", "payments", "workspace.create",
-                 "2026-03-05 09:00 UTC", "team-lead"):  # fmt: skip
+                 "2026-03-05 09:00 UTC", "team-lead", "a grant for 30 d"):  # fmt: skip
         assert fact in text
         assert fact in lee.get_body(("html",)).get_content()
     links = [re.findall(r"http\S+/vote\?link=\S+", text_of(m)) for m in (lee, admin)]

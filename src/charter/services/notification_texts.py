@@ -78,24 +78,38 @@ def _asked(rt: Runtime, tx: Tx, row: Row, person_id: str | None, plain: Told) ->
 
 
 def _facts(rt: Runtime, view: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+    agent = view["requester_kind"] == "agent"
     facts = [
-        ("Requested by", f"{view['requester']} ({view['requester_kind']})"),
+        ("Requested by", f"{view['requester']} (agent of {view['sponsor']})")
+        if agent
+        else ("Requested by", view["requester"]),
         ("Action", view["action"]),
         *(
-            (label.capitalize() if label.islower() else label, v)
-            for label, v in view["details"].items()
-            if v
+            (label.capitalize() if label.islower() else label, value)
+            for label, value in view["details"].items()
+            if value
         ),
         ("Justification", view["justification"] or "none given"),
+        ("Ticket", view["ticket"] or ""),
+        ("A yes gives", _gives(view["gives"])),
+        ("You stand in for", view["votes_for"] or ""),
+        *((f"{comment['author']} says", comment["text"]) for comment in view["comments"]),
+        *(
+            ("Still needed", f"{need['people']} {' or '.join(need['roles'])}, for {need['rule']}")
+            for need in view["outstanding"]
+        ),
+        _until(rt, view["deadline"]),
     ]
-    facts += [
-        (
-            "Asked for by",
-            f"{need['rule']}: {need['people']} {' or '.join(need['roles'])}",
-        )
-        for need in view["outstanding"]
-    ]
-    return (*facts, _until(rt, view["deadline"]))
+    return tuple((name, value) for name, value in facts if value)
+
+
+def _gives(gives: Mapping[str, Any]) -> str:
+    if gives["single_use"]:
+        return "this one request"
+    lasts = (
+        "a grant" if gives["seconds"] is None else f"a grant for {show_seconds(gives['seconds'])}"
+    )
+    return f"{lasts}, which ends with the task" if gives["ends_with_task"] else lasts
 
 
 def _few(rt: Runtime, tx: Tx, stored: Row) -> tuple[tuple[str, str], ...]:
