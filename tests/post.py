@@ -124,6 +124,7 @@ class Hook:
 
     url: str = ""
     received: list[tuple[str, dict[str, str], bytes]] = field(default_factory=list)
+    answer: bytes = b"ok"
     respond: Callable[[str], tuple[int, dict[str, str]]] = lambda _path: (200, {})
 
 
@@ -141,9 +142,9 @@ def web_server(found: Certificate | None = None) -> Iterator[Hook]:
             self.send_response(status)
             for name, value in extra.items():
                 self.send_header(name, value)
-            self.send_header("content-length", "2")
+            self.send_header("content-length", str(len(hook.answer)))
             self.end_headers()
-            self.wfile.write(b"ok")
+            self.wfile.write(hook.answer)
 
         def log_message(self, *_parts: Any) -> None:
             pass

@@ -477,7 +477,11 @@ def test_tls_is_checked_and_what_is_busy_is_asked_later(trusted: Certificate) ->
         busy = webhook.post(target, reach, {}, b"{}")
         assert (busy.outcome, busy.wait_seconds) == (Outcome.RETRY, 120)
         hook.respond = lambda _path: (404, {})
-        assert webhook.post(target, reach, {}, b"{}").outcome is Outcome.REFUSED
+        for answer, shown in ((b"no_service", ": no_service"), (b"<h1>Secrets</h1>", "")):
+            hook.answer = answer
+            attempt = webhook.post(target, reach, {}, b"{}")
+            assert attempt.outcome is Outcome.REFUSED
+            assert attempt.reason == f"The receiver answered 404{shown}."
 
 
 def test_secrets_come_from_files_of_one_folder_only(mailed: World, tmp_path: Path) -> None:

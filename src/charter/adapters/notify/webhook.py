@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import re
 import socket
 import ssl
 import threading
@@ -22,11 +23,10 @@ from typing import Final
 from charter.core.access.addresses import Network
 from charter.core.notifications.delivery import Attempt, Outcome
 from charter.core.notifications.targets import Target, why_not
-from charter.core.notifications.text import clean
 
 _TIMEOUT_SECONDS: Final = 10.0
 _MOST_READ: Final = 4096
-_LONGEST_REASON: Final = 200
+_CODE: Final = re.compile(r"[a-z]+(?:_[a-z]+){1,6}")
 _LONGEST_WAIT: Final = 3600
 _GONE: Final = 410
 
@@ -65,7 +65,7 @@ def post(target: Target, reach: Reach, headers: Mapping[str, str], body: bytes) 
     try:
         connection.request("POST", target.path, body, {"Host": target.authority, **headers})
         response = connection.getresponse()
-        said = clean(response.read(_MOST_READ).decode("utf-8", "replace"))[:_LONGEST_REASON]
+        said = _code(response.read(_MOST_READ))
     except (OSError, http.client.HTTPException) as error:
         late = time.monotonic() >= ends
         return Attempt(Outcome.UNREACHABLE, _why(target, TimeoutError() if late else error))
@@ -118,6 +118,15 @@ class _Pinned(http.client.HTTPConnection):
         return left
 
 
+def _code(body: bytes) -> str:
+    """A chat's word for what is wrong (`channel_not_found`), and nothing else of an answer.
+
+    Whoever adds a channel would otherwise read answers of hosts that only this server reaches.
+    """
+    text = body.decode("ascii", "replace").strip()
+    return f": {text}" if _CODE.fullmatch(text) else ""
+
+
 def _judge(response: http.client.HTTPResponse, said: str) -> Attempt:
     status = response.status
     match status // 100:
@@ -131,11 +140,11 @@ def _judge(response: http.client.HTTPResponse, said: str) -> Attempt:
             )
         case 4 if status not in {408, 425, 429}:
             gone = "is gone" if status == _GONE else f"answered {status}"
-            return Attempt(Outcome.REFUSED, f"The receiver {gone}: {said}")
+            return Attempt(Outcome.REFUSED, f"The receiver {gone}{said}.")
         case _:
             after = response.headers.get("retry-after", "")
             wait = min(int(after), _LONGEST_WAIT) if after.isascii() and after.isdigit() else 0
-            return Attempt(Outcome.RETRY, f"The receiver answered {status}: {said}", wait)
+            return Attempt(Outcome.RETRY, f"The receiver answered {status}{said}.", wait)
 
 
 def _why(target: Target, error: Exception) -> str:
