@@ -23,7 +23,7 @@ from charter import clock
 from charter.adapters.rego.engine import EngineThread
 from charter.adapters.rego.load import shipped_bundle
 from charter.adapters.workspaces.local.provider import LocalProvider
-from charter.controllers import drift, expiry, lifecycle, outbox, sealing
+from charter.controllers import drift, elevations, expiry, lifecycle, outbox, sealing
 from charter.core.policy.bundle import Bundle
 from charter.services import identity, people, roles
 from charter.services.audit_sealing import load_or_create_key
@@ -161,7 +161,7 @@ class World:
     def settle(self, rounds: int = 200) -> None:
         """Run the controllers until none finds anything to do."""
         for _ in range(rounds):
-            steps = (outbox.step, lifecycle.step, expiry.step, sealing.step)
+            steps = (outbox.step, lifecycle.step, expiry.step, elevations.step, sealing.step)
             if not any(step(self.rt) is not None for step in steps):
                 return
         raise AssertionError("the controllers never came to rest")

@@ -40,7 +40,6 @@ WITHHELD: Final = frozenset(
         Permission.ENFORCEMENT_POINT_MANAGE,
         Permission.QUOTA_MANAGE,
         Permission.AUDIT_EXPORT,
-        Permission.BREAK_GLASS_END,
         Permission.BREAK_GLASS_REVIEW,
     }
 )

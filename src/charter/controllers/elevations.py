@@ -1,0 +1,20 @@
+"""Tidies up what was given for a while: emergencies and raised quotas that have ended.
+
+Nothing waits for this: every reader computes the end from the clock. The sweep closes the books and
+tells people, and sees to it that a review that nobody does is not forgotten.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from charter.services import break_glass
+from charter.services.runtime import Runtime
+
+
+def step(rt: Runtime) -> Mapping[str, Any] | None:
+    """Write down some of what has ended."""
+    with rt.database.unit_of_work() as tx:
+        emergencies = break_glass.sweep(rt, tx)
+        return {"emergencies": emergencies} if emergencies else None
