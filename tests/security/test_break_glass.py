@@ -137,9 +137,7 @@ def test_two_at_the_same_moment_are_one(world: World) -> None:
     lee = world.caller("lee")
 
     def begin(_: int) -> str:
-        return code(
-            lambda: break_glass.start(world.rt, lee, role="platform-admin", reason=WHY)
-        )
+        return code(lambda: break_glass.start(world.rt, lee, role="platform-admin", reason=WHY))
 
     with ThreadPoolExecutor(4) as pool:
         answers = sorted(pool.map(begin, range(4)))
@@ -262,10 +260,10 @@ def test_conflicting_roles_do_not_meet_in_an_emergency(world: World) -> None:
 @spec("ID-11", "ID-7")
 def test_agents_have_no_part_in_it(world: World) -> None:
     request = {
-        "name": "fixer", "task": "Mend it.", "repositories": ["git.example.org/a"], "tier": "trusted",
-        "minutes": 60, "team": None, "project": None, "justification": "A test.",
+        "name": "fixer", "task": "Mend it.", "repositories": ["git.example.org/a"],
+        "tier": "sandboxed", "minutes": 60, "team": None, "project": None, "justification": "A test.",
     }  # fmt: skip
-    asked = agents.create(world.rt, world.caller("lee"), {**request, "tier": "sandboxed"})
+    asked = agents.create(world.rt, world.caller("lee"), request)
     agent = identity.authenticate_bearer(world.rt, asked["credential"]["token"])
     with pytest.raises(ForbiddenError) as refused:
         break_glass.start(world.rt, agent, role="platform-admin", reason=WHY)
@@ -297,7 +295,11 @@ def test_no_policy_makes_a_watcher_in_an_emergency(world: World) -> None:
 def test_a_role_of_ones_own_does_not_hold_what_is_withheld(world: World) -> None:
     """Whoever holds a withheld permission for good keeps it in an emergency."""
     custom_roles.define(
-        world.rt, world.admin, "inviter", title="Makes accounts", permissions={"people.manage": "all"}
+        world.rt,
+        world.admin,
+        "inviter",
+        title="Makes accounts",
+        permissions={"people.manage": "all"},
     )
     roles.bind_role(
         world.rt, world.admin, person="lee", role="inviter", scope_kind="organisation",

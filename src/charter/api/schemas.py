@@ -508,6 +508,9 @@ class QuotaLineOut(BaseModel):
     scope: str
     limit: dict[str, int]
     used: dict[str, int]
+    raised: dict[str, int] = Field(
+        default_factory=dict, description="How much of the limit an override gives for a while."
+    )
 
 
 # --- templates and workspaces -------------------------------------------------------------

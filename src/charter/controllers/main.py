@@ -10,6 +10,7 @@ from typing import Final
 from charter.controllers import (
     access_reviews,
     drift,
+    elevations,
     expiry,
     keys,
     lifecycle,
@@ -33,6 +34,7 @@ _EXECUTORS: Final = 4  # effects wait for sandboxes, not for the processor
 _SENDERS: Final = 2  # a mail server that hangs must not hold up the webhooks
 _DRIFT_SECONDS: Final = 10.0  # how long a sandbox that died by itself may stay unnoticed
 _REVIEW_SECONDS: Final = 60.0  # a calendar of days; how old a count may be
+_ELEVATION_SECONDS: Final = 5.0  # how long the end of an emergency may stay untold
 _SHADOW_SECONDS: Final = 5.0  # a staged candidate answers a little later than the live policy
 _MONITOR_SECONDS: Final = 2.0  # how long a spike or a broken bundle may stay unnoticed
 _KEYS_SECONDS: Final = 30.0  # a schedule of days, and proofs that are worth a minute
@@ -48,6 +50,7 @@ def controllers() -> list[Controller]:
         Controller("notifications", notifications.dispatch),
         Controller("deliveries", notifications.send, workers=_SENDERS),
         Controller("keys", keys.step, every_seconds=_KEYS_SECONDS),
+        Controller("elevations", elevations.step, every_seconds=_ELEVATION_SECONDS),
         Controller("sealing", sealing.step, every_seconds=_SEAL_SECONDS),
         Controller("policy-impact", policy_impact.step),
         Controller("policy-shadow", ShadowStep(), every_seconds=_SHADOW_SECONDS),

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
 
-from charter.core.access.delegation import effective_permissions
+from charter.core.access.delegation import effective_permissions, effective_tier
 from charter.core.access.invariants import ResourceRef
 from charter.core.access.permissions import Permission
 from charter.core.access.reach import reach_set
@@ -137,8 +138,25 @@ def view(tx: Tx, row: Row) -> dict[str, Any]:
         "definition": None if row["definition_implied"] else row["definition"],
         "task_state": state,
         "workspaces": 0 if count is None else count["n"],
+        "effective_tier": row["tier"] if agent is None else effective_tier(agent, tx.now).value,
+        "elevations": elevation_views(tx, row, ended=state != TaskState.OPEN.value),
         "permissions": permissions,
     }
+
+
+def elevation_views(tx: Tx, agent: Row, *, ended: bool) -> list[dict[str, Any]]:
+    """What the agent was given beyond its own tier and task, newest first."""
+    c = t.elevations.c
+    rows = tx.all(sa.select(t.elevations).where(c.agent_id == agent["id"]).order_by(c.id.desc()))
+    return [elevation_view(row, tx.now, ended=ended) for row in rows]
+
+
+def elevation_view(row: Row, now: datetime, *, ended: bool = False) -> dict[str, Any]:
+    """One of them; those of an ended task have ended with it."""
+    shown = ("id", "tier", "permissions", "repositories", "approval_id", "created_at", "expires_at")
+    over = ended or now >= row["expires_at"]
+    state = "revoked" if row["revoked_at"] is not None else "ended" if over else "active"
+    return {**{name: row[name] for name in shown}, "state": state}
 
 
 def close(tx: Tx, row: Row, event: TaskEvent, reason: str, *, state: str) -> None:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from charter.core.approvals.grants import Grant
-from charter.services import agents, workspaces
+from charter.services import agents, elevations, production, quota_overrides, workspaces
 from charter.services.decisions import Answer
 from charter.services.runtime import Caller, Runtime
 from charter.services.workspace_questions import WorkspaceRequest
@@ -62,8 +62,29 @@ def _create_agent(
     return _said(answer, made, done)
 
 
+def _enter_production(
+    rt: Runtime, tx: Tx, requester: Caller, pending: Mapping[str, Any], grant: Grant
+) -> tuple[str, str | None]:
+    return production.create_in(rt, tx, requester, pending["request"], grant)
+
+
+def _raise_quota(
+    rt: Runtime, tx: Tx, requester: Caller, pending: Mapping[str, Any], grant: Grant
+) -> tuple[str, str | None]:
+    return quota_overrides.create_in(rt, tx, requester, pending["request"], grant)
+
+
+def _elevate_agent(
+    rt: Runtime, tx: Tx, requester: Caller, pending: Mapping[str, Any], grant: Grant
+) -> tuple[str, str | None]:
+    return elevations.create_in(rt, tx, requester, pending["request"], grant)
+
+
 EXECUTORS: Final[dict[str, Executor]] = {
     "workspace.create": _create_workspace,
     "workspace.start": _start_workspace,
     "agent.create": _create_agent,
+    "production.access": _enter_production,
+    "quota.request": _raise_quota,
+    "agent.elevate": _elevate_agent,
 }

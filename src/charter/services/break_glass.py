@@ -490,7 +490,9 @@ def sweep(rt: Runtime, tx: Tx) -> int:
     )
     for row in overdue:
         who = lookup.subject_name(tx, row["person_id"])
-        message = f"The review of {who}'s emergency is overdue; {who} gets no other until it is done."
+        message = (
+            f"The review of {who}'s emergency is overdue; {who} gets no other until it is done."
+        )
         _tell(tx, {*limits.reviewers, *limits.alerted}, message, row["id"])
         tx.update(t.break_glass, c.id == row["id"], told_at=tx.now)
         _event(tx, "break-glass.review-overdue", row["id"])

@@ -46,6 +46,7 @@ _NOUN: Final = "enforcement-point"
 
 SETTINGS: Final[Mapping[str, type]] = {
     "obligations": list,  # types of obligations that the point can carry out
+    "projects": list,  # before whose production the point stands
     "own_agents": bool,  # whether agents that Charter does not know may be decided about
 }
 """Settings of every kind of point, with the type of each; a kind may add its own below."""

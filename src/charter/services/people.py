@@ -296,6 +296,7 @@ def quota_view(line: quotas.QuotaLine) -> dict[str, Any]:
         "scope": line.name,
         "limit": {d: line.limit.of(d) for d in DIMENSIONS},
         "used": {d: line.used.of(d) for d in DIMENSIONS},
+        "raised": {d: line.raised.of(d) for d in DIMENSIONS},
     }
 
 

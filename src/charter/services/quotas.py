@@ -56,13 +56,36 @@ def lines(tx: Tx, scopes: Sequence[str], *, lock: bool = False) -> tuple[QuotaLi
     query = sa.select(t.quotas).where(t.quotas.c.scope.in_(scopes)).order_by(t.quotas.c.scope)
     if lock:
         query = query.with_for_update()
-    return tuple(_line(tx, row) for row in tx.all(query))
+    rows = tx.all(query)
+    raised = raised_by(tx, scopes)
+    return tuple(_line(tx, row, raised.get(row["scope"], Amount())) for row in rows)
 
 
-def _line(tx: Tx, row: Row) -> QuotaLine:
+def raised_by(tx: Tx, scopes: Sequence[str]) -> dict[str, Amount]:
+    """What overrides add to the limits of these scopes now; those that ended add nothing."""
+    c = t.quota_overrides.c
+    rows = tx.all(
+        sa.select(c.scope, c.dimension, sa.func.sum(c.amount).label("amount"))
+        .where(
+            c.scope.in_(scopes),
+            c.created_at <= tx.now,
+            c.expires_at > tx.now,
+            c.revoked_at.is_(None),
+        )
+        .group_by(c.scope, c.dimension)
+    )
+    raised: dict[str, Amount] = {}
+    for row in rows:
+        more = Amount(**{row["dimension"]: int(row["amount"])})
+        raised[row["scope"]] = raised.get(row["scope"], Amount()) + more
+    return raised
+
+
+def _line(tx: Tx, row: Row, raised: Amount) -> QuotaLine:
     return QuotaLine(
         scope=row["scope"],
-        limit=Amount(**{d: row[f"{d}_limit"] for d in DIMENSIONS}),
+        limit=Amount(**{d: row[f"{d}_limit"] for d in DIMENSIONS}) + raised,
+        raised=raised,
         used=Amount(**{d: row[f"{d}_used"] for d in DIMENSIONS}),
         label=_label(tx, row["scope"]),
     )
@@ -91,7 +114,7 @@ def book(tx: Tx, workspace_id: str, held: Sequence[QuotaLine], amount: Amount) -
             .where(
                 t.quotas.c.scope == line.scope,
                 *(
-                    t.quotas.c[f"{d}_used"] + amount.of(d) <= t.quotas.c[f"{d}_limit"]
+                    t.quotas.c[f"{d}_used"] + amount.of(d) <= line.limit.of(d)
                     for d in DIMENSIONS
                     if amount.of(d)
                 ),

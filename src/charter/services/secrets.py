@@ -19,10 +19,16 @@ from typing import Final
 
 _SECRET_BYTES: Final = 32
 _NOBODYS: Final = bytes(hashlib.sha256().digest_size)
-KINDS: Final = {"pat": "token", "ses": "session", "lnk": "link", "cep": "enforcement point"}
-_PREFIX_OF: Final = {"pat": "tok", "ses": "ses", "lnk": "lnk", "cep": "pep"}
+KINDS: Final = {
+    "pat": "token",
+    "ses": "session",
+    "lnk": "link",
+    "cep": "enforcement point",
+    "prd": "production access",
+}
+_PREFIX_OF: Final = {"pat": "tok", "ses": "ses", "lnk": "lnk", "cep": "pep", "prd": "pac"}
 _SHAPE: Final = re.compile(
-    r"^(?:charter_(pat|ses|lnk)|(cep))_([0-9a-hjkmnp-tv-z]{26})_([A-Za-z0-9_-]{43})$"
+    r"^(?:charter_(pat|ses|lnk|prd)|(cep))_([0-9a-hjkmnp-tv-z]{26})_([A-Za-z0-9_-]{43})$"
 )
 
 

@@ -134,8 +134,18 @@ def load_agent(tx: Tx, agent_id: str, credential_id: str | None = None) -> Agent
 
 def elevations_of(tx: Tx, agent_id: str) -> tuple[Elevation, ...]:
     """All that was ever given to the agent beyond its own tier and task."""
-    c = t.elevations.c
-    rows = tx.all(sa.select(t.elevations).where(c.agent_id == agent_id).order_by(c.id))
+    c, g = t.elevations.c, t.grants.c
+    # A yes that was good for one request is used up by it at once, and takes nothing back.
+    taken_back = sa.case((g.revoked_at > g.created_at, g.revoked_at))
+    rows = tx.all(
+        sa.select(
+            *(column for column in c if column.name != "revoked_at"),
+            sa.func.least(c.revoked_at, taken_back).label("revoked_at"),
+        )
+        .outerjoin(t.grants, g.approval_id == c.approval_id)
+        .where(c.agent_id == agent_id)
+        .order_by(c.id)
+    )
     return tuple(
         Elevation(
             id=row["id"],

@@ -92,6 +92,7 @@ _OWN_BUSINESS: Final = (
     Permission.USAGE_VIEW,
     Permission.AGENT_ELEVATE,
     Permission.QUOTA_REQUEST,
+    Permission.QUOTA_RELEASE,
     Permission.PRODUCTION_ACCESS,
     Permission.BREAK_GLASS_START,
 )
@@ -199,6 +200,7 @@ ROLE_REACH: Final[Mapping[RoleName, Mapping[Permission, Reach]]] = MappingProxyT
                     Permission.ENFORCEMENT_POINT_MANAGE,
                     Permission.QUOTA_VIEW,
                     Permission.QUOTA_MANAGE,
+                    Permission.QUOTA_RELEASE,
                     Permission.DECISION_VIEW,
                     Permission.AUDIT_VIEW,
                     Permission.AUDIT_EXPORT,

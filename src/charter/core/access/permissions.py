@@ -66,6 +66,7 @@ class Permission(StrEnum):
     QUOTA_VIEW = "quota.view"
     QUOTA_MANAGE = "quota.manage"
     QUOTA_REQUEST = "quota.request"
+    QUOTA_RELEASE = "quota.release"
 
     PRODUCTION_ACCESS = "production.access"
     PRODUCTION_VIEW = "production.view"

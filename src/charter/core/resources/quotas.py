@@ -15,7 +15,7 @@ Source: Spec RG-2.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from charter.core.kernel.decision import Effect, Violation
 from charter.core.kernel.units import show_mib
@@ -24,12 +24,16 @@ from charter.core.resources.amounts import DIMENSIONS, Amount, show
 
 @dataclass(frozen=True, slots=True)
 class QuotaLine:
-    """The quota of one scope and what is in use of it. `label` is the scope's name for people."""
+    """The quota of one scope and what is in use of it. `label` is the scope's name for people.
+
+    `limit` is what holds now; `raised` is how much of it an override gives, which ends by itself.
+    """
 
     scope: str
     limit: Amount
     used: Amount
     label: str = ""
+    raised: Amount = field(default_factory=Amount)
 
     @property
     def name(self) -> str:
@@ -94,7 +98,7 @@ def may_reserve(lines: Iterable[QuotaLine], wanted: Amount) -> tuple[Violation, 
             message=(
                 f"{line.name} has {show(dimension, line.limit.of(dimension))}, "
                 f"{_bare(dimension, line.used)} are in use, "
-                f"{_bare(dimension, wanted)} were asked for."
+                f"{_bare(dimension, wanted)} were asked for." + _above(line, dimension)
             ),
             fix=(
                 f"Ask for at most {show(dimension, max(line.remaining.of(dimension), 0))}, stop "
@@ -108,6 +112,13 @@ def may_reserve(lines: Iterable[QuotaLine], wanted: Amount) -> tuple[Violation, 
         if wanted.of(dimension) > 0
         and line.used.of(dimension) + wanted.of(dimension) > line.limit.of(dimension)
     )
+
+
+def _above(line: QuotaLine, dimension: str) -> str:
+    """What becomes of use that a lowered limit, or an override that ended, has left behind."""
+    if line.used.of(dimension) <= line.limit.of(dimension):
+        return ""
+    return " What is in use above it goes on; nothing new starts until it is given back."
 
 
 def _bare(dimension: str, amount: Amount) -> str:
