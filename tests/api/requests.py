@@ -51,6 +51,25 @@ BODIES: Final[dict[str, dict[str, Any]]] = {
     f"POST {API}/workspaces/preview": {"json": WORKSPACE},
     f"POST {API}/workspaces": {"json": WORKSPACE},
     f"POST {API}/workspaces/{{workspace}}/execute": {"json": {"command": ["true"]}},
+    f"POST {API}/agents/{{agent}}/elevations": {
+        "json": {"repositories": ["git.example.org/payments/web"], "reason": "It is there too."}
+    },
+    f"POST {API}/production/accesses": {
+        "json": {"project": "ledger-live", "minutes": 30, "reason": "Incident 4711."}
+    },
+    f"POST {API}/quotas/overrides": {
+        "json": {
+            "of": "payments",
+            "dimension": "vcpu",
+            "amount": 8,
+            "until": "2026-03-03T09:00:00Z",
+            "reason": "The release.",
+        }
+    },
+    f"POST {API}/break-glass": {"json": {"role": "platform-admin", "reason": "It burns."}},
+    f"POST {API}/break-glass/{{emergency}}/review": {
+        "json": {"outcome": "justified", "findings": "A real outage."}
+    },
     f"GET {API}/access/why": {"params": {"subject": "dana", "action": "workspace.stop"}},
     f"GET {API}/workspaces/{{workspace}}/files": {"params": {"path": "note"}},
     f"PUT {API}/workspaces/{{workspace}}/files": {
@@ -119,6 +138,7 @@ ABOUT: Final[dict[str, dict[str, str]]] = {
     "own agent": {"agent": "{agent}"},
     "agent's": {"workspace": "{agent_workspace}"},
     "self": {"agent": "self"},
+    "over": {"emergency": "{over}"},
     "staged": {"change": "{staged_change}"},
 }
 

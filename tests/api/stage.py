@@ -27,13 +27,18 @@ from charter.services import (
     access_reviews,
     agent_definitions,
     agents,
+    approvals,
+    break_glass,
     custom_roles,
+    elevations,
     enforcement_points,
     governance,
     impact,
     notification_channels,
     overview,
     people,
+    production,
+    quota_overrides,
     workspace_use,
     workspaces,
 )
@@ -162,6 +167,7 @@ def _furnish(world: World) -> tuple[dict[str, str], dict[str, str | None]]:
     workspace_use.write_file(rt, agent, agent_box["id"], "note", "kept\n")
     world.settle()
     review = reviewed(world)
+    temporary = _temporary(world, made["agent"]["id"])
     expired = personal_tokens.create_token(rt, dana, "expired", 1)
     spare = personal_tokens.create_token(rt, dana, "spare", 1)
     custom_roles.define(
@@ -214,6 +220,7 @@ def _furnish(world: World) -> tuple[dict[str, str], dict[str, str | None]]:
             "event": first(sa.select(t.audit_log.c.event_id)),
             "digest": first(sa.select(t.active_bundle.c.digest)),
             "rule_id": "admission/cpu-needs-approval",
+            **temporary,
         }
     # Lee's, because the pending approval was announced to the team lead.
     ids["notice"] = overview.notices(rt, world.caller("lee"))["items"][0]["id"]
@@ -252,6 +259,53 @@ def made_channels(world: World) -> dict[str, str]:
     }
     test = notification_channels.test_channel(world.rt, world.admin, made["team_channel"])
     return {**made, "delivery": test["delivery"]}
+
+
+def _temporary(world: World, agent_id: str) -> dict[str, str]:
+    """Something of everything that is had for a while, with sign-ins that are strong enough."""
+    rt = world.rt
+    for name, team in (("kim", "search"), ("kai", "search")):
+        world.add_person(name, ("team-lead", team), team=team)
+    with rt.database.unit_of_work() as tx:
+        tx.update(t.api_tokens, t.api_tokens.c.name == "test", mfa=True)
+    people.create_project(
+        rt, world.admin, name="ledger-live", team="payments", data_class="internal",
+        environment="production",
+    )  # fmt: skip
+    dana, lee, sam = world.caller("dana"), world.caller("lee"), world.caller("sam")
+    access = production.request(
+        rt, dana, project="ledger-live", minutes=60, reason="Incident 4711."
+    )["approval"]["id"]
+    override = quota_overrides.request(
+        rt,
+        dana,
+        scope="user",
+        of=None,
+        dimension="vcpu",
+        amount=4,
+        until=world.clock.moment + timedelta(days=1),
+        reason="The release.",
+    )["approval"]["id"]
+    elevation = elevations.request(
+        rt,
+        dana,
+        agent_id,
+        tier=None,
+        permissions=[],
+        repositories=["git.example.org/payments/docs"],
+        reason="The docs as well.",
+    )["approval"]["id"]
+    approvals.approve(rt, lee, elevation)
+    given = {"role": "platform-admin", "reason": "Nothing starts."}
+    over = break_glass.start(rt, world.caller("kai"), **given)["id"]
+    break_glass.end(rt, world.caller("kai"), over)
+    return {
+        "access": approvals.approve(rt, sam, access)["result_id"],
+        "override": approvals.approve(rt, lee, override)["result_id"],
+        "elevation": agents.get(rt, dana, agent_id)["elevations"][0]["id"],
+        "emergency": break_glass.start(rt, world.caller("kim"), **given)["id"],
+        "over": over,
+    }
 
 
 def made_changes(world: World, active: str) -> dict[str, str]:

@@ -154,6 +154,8 @@ def agent(**given: Any) -> s.AgentOut:
             "end_reason": None,
             "workspaces": 1,
             "permissions": ["workspace.create"],
+            "effective_tier": "sandboxed",
+            "elevations": [],
             **given,
         }
     )

@@ -13,13 +13,17 @@ import pytest
 from charter.api import access_reviews, policy_changes
 from charter.api import notification_schemas as n
 from charter.api import schemas as s
+from charter.api.break_glass import EmergencyIn, EmergencyReviewIn
 from charter.api.impact import ImpactIn
+from charter.api.production import AccessIn
+from charter.api.quotas import OverrideIn
 from charter.cli import lazy, reference
 from charter.cli.command import is_argument
 from charter.cli.main import root
 from tests.cli import answers as a
 from tests.cli import answers_access as aa
 from tests.cli import answers_account as acc
+from tests.cli import answers_elevation as ae
 from tests.cli import answers_notifications as an
 from tests.cli import answers_policy as ap
 from tests.spec import spec
@@ -82,6 +86,43 @@ CALLS: dict[str, tuple[list[str], dict[str, Any]]] = {
     "team quota": (["web"], {"GET /teams/web/quota": a.page(a.QUOTA)}),
     "project list": ([], {"GET /projects": a.page(a.PROJECT)}),
     "project create": (["shop", "--team", "web"], {"POST /projects": a.PROJECT}),
+    "production request": (
+        ["--project", "ledger", "--minutes", "60", "--reason", "Incident"],
+        {"POST /production/accesses": ae.ACCESS_OUTCOME},
+    ),
+    "production list": ([], {"GET /production/accesses": a.page(ae.ACCESS)}),
+    "production show": (["pac_1"], {"GET /production/accesses/pac_1": ae.ACCESS}),
+    "production token": (["pac_1"], {"POST /production/accesses/pac_1/token": ae.ACCESS_TOKEN}),
+    "production revoke": (["pac_1"], {"POST /production/accesses/pac_1/revoke": ae.ACCESS}),
+    "quota request": (
+        ["memory", "64GiB", "--for", "3d", "--reason", "Load test"],
+        {"POST /quotas/overrides": ae.OVERRIDE_OUTCOME},
+    ),
+    "quota overrides": ([], {"GET /quotas/overrides": a.page(ae.OVERRIDE)}),
+    "quota release": (["qov_1"], {"POST /quotas/overrides/qov_1/revoke": ae.OVERRIDE}),
+    "break-glass status": ([], {"GET /break-glass/offer": ae.OFFER}),
+    "break-glass start": (
+        ["platform-admin", "--reason", "It burns."],
+        {"POST /break-glass": ae.EMERGENCY},
+    ),
+    "break-glass end": (
+        [],
+        {"GET /break-glass/offer": ae.OFFER_ACTIVE, "POST /break-glass/bgl_1/end": ae.EMERGENCY},
+    ),
+    "break-glass reviews": ([], {"GET /break-glass": a.page(ae.EMERGENCY)}),
+    "break-glass show": (["bgl_1"], {"GET /break-glass/bgl_1": ae.EMERGENCY}),
+    "break-glass review": (
+        ["bgl_1", "--outcome", "justified", "--findings", "A real outage."],
+        {"POST /break-glass/bgl_1/review": ae.EMERGENCY},
+    ),
+    "agent elevate": (
+        ["fixer", "--tier", "standard", "--reason", "Ready."],
+        {"POST /agents/fixer/elevations": ae.ELEVATION_OUTCOME},
+    ),
+    "agent lower": (
+        ["fixer", "elv_1"],
+        {"POST /agents/fixer/elevations/elv_1/revoke": ae.ELEVATED},
+    ),
     "access why": (["dana", "workspace.stop"], {"GET /access/why": aa.ACCESS_WHY}),
     "access matrix": ([], {"GET /access/matrix": aa.ACCESS_MATRIX}),
     "review list": ([], {"GET /access/reviews": a.page(aa.CAMPAIGN)}),
@@ -442,6 +483,11 @@ def test_request_bodies_are_what_the_api_takes(
         "workspace preview": s.WorkspaceIn,
         "workspace create": s.WorkspaceIn,
         "agent create": s.AgentIn,
+        "agent elevate": s.ElevationIn,
+        "production request": AccessIn,
+        "quota request": OverrideIn,
+        "break-glass start": EmergencyIn,
+        "break-glass review": EmergencyReviewIn,
         "agent kill": s.KillIn,
         "agent define": s.AgentDefinitionIn,
         "agent change": s.AgentDefinitionChangeIn,

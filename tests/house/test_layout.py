@@ -14,6 +14,7 @@ NOUNS: Final = (
     "agents",
     "approvals",
     "audit",
+    "break_glass",
     "decisions",
     "exemptions",
     "governance",
@@ -28,6 +29,8 @@ NOUNS: Final = (
     "playground",
     "policies",
     "policy_changes",
+    "production",
+    "quotas",
     "roles",
     "sessions",
     "templates",
@@ -48,7 +51,7 @@ ABSENT: Final = {
 # Modules of a face that serve all nouns, or a noun that has no service of its own.
 SHARED: Final = {
     "api": {
-        "access", "app", "authzen", "deps", "headers", "limits", "metrics",
+        "access", "app", "authzen", "deps", "headers", "introspection", "limits", "metrics",
         "notification_schemas", "oauth", "opa", "points", "problems", "schemas", "sign_in",
     },
     "portal": {

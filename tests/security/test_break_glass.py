@@ -261,7 +261,8 @@ def test_conflicting_roles_do_not_meet_in_an_emergency(world: World) -> None:
 def test_agents_have_no_part_in_it(world: World) -> None:
     request = {
         "name": "fixer", "task": "Mend it.", "repositories": ["git.example.org/a"],
-        "tier": "sandboxed", "minutes": 60, "team": None, "project": None, "justification": "A test.",
+        "tier": "sandboxed", "minutes": 60, "team": None, "project": None,
+        "justification": None,
     }  # fmt: skip
     asked = agents.create(world.rt, world.caller("lee"), request)
     agent = identity.authenticate_bearer(world.rt, asked["credential"]["token"])

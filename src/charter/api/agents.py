@@ -20,7 +20,7 @@ from charter.api.deps import (
     token_of,
 )
 from charter.core.kernel.errors import UnauthenticatedError
-from charter.services import agent_credentials, agents
+from charter.services import agent_credentials, agents, elevations
 from charter.services.agent_identity import SUPERSEDED
 from charter.services.runtime import Caller
 
@@ -107,3 +107,25 @@ def end(rt: RuntimeDep, caller: CallerDep, agent: s.Reference, body: s.TaskEndIn
 def kill(rt: RuntimeDep, caller: CallerDep, agent: s.Reference, body: s.KillIn) -> s.KillOut:
     """Stop it at once: credentials dead, processes gone, workspaces stopped and kept."""
     return s.KillOut.model_validate(agents.kill(rt, caller, agent, body.reason))
+
+
+@router.post(
+    "/agents/{agent}/elevations",
+    status_code=201,
+    responses={202: {"model": s.ElevationOutcomeOut, "description": "It waits for an approval."}},
+)
+def elevate(
+    rt: RuntimeDep, caller: CallerDep, agent: s.Reference, body: s.ElevationIn, response: Response
+) -> s.ElevationOutcomeOut:
+    """Ask for more room for its task: as its sponsor, or as the agent (`self`)."""
+    outcome = elevations.request(rt, caller, agent, **body.model_dump())
+    response.status_code = 202 if outcome["approval"] is not None else 201
+    return s.ElevationOutcomeOut.model_validate(outcome)
+
+
+@router.post("/agents/{agent}/elevations/{elevation}/revoke")
+def lower(
+    rt: RuntimeDep, caller: CallerDep, agent: s.Reference, elevation: s.Reference
+) -> s.AgentOut:
+    """Take back what it was given; what runs beyond its own tier is stopped."""
+    return s.AgentOut.model_validate(elevations.revoke(rt, caller, agent, elevation))

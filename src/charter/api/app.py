@@ -18,11 +18,13 @@ from charter.api import (
     approvals,
     audit,
     authzen,
+    break_glass,
     decisions,
     enforcement_points,
     exemptions,
     governance,
     impact,
+    introspection,
     keys,
     kubernetes,
     metrics,
@@ -36,6 +38,8 @@ from charter.api import (
     policies,
     policy_changes,
     problems,
+    production,
+    quotas,
     roles,
     sessions,
     sign_in,
@@ -63,6 +67,9 @@ _ROUTERS = (
     agent_definitions.router,
     keys.router,
     approvals.router,
+    production.router,
+    quotas.router,
+    break_glass.router,
     policy_changes.router,
     policies.router,
     playground.router,
@@ -98,6 +105,7 @@ def build_api(rt: Runtime) -> FastAPI:
     app.include_router(metrics.router)
     app.include_router(opa.router)
     app.include_router(authzen.router)
+    app.include_router(introspection.router)
     app.include_router(oauth.router)
     app.state.admission = AdmissionDesk(rt)
     app.include_router(kubernetes.router)

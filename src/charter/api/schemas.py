@@ -14,6 +14,8 @@ from typing import Annotated, Any, Generic, Literal, TypeVar
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
 
+from charter.core.access.permissions import Permission
+
 _MAX_INTEGER = 2**31 - 1
 
 
@@ -896,6 +898,38 @@ class KeyRotatedOut(BaseModel):
     compromised: bool
 
 
+class ElevationIn(In):
+    """More room for an agent in its task, and what for."""
+
+    tier: Literal["read-only", "sandboxed", "standard", "trusted"] | None = None
+    permissions: list[Permission] = Field(default_factory=list, max_length=20)
+    repositories: list[Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/:@-]{0,199}$")]] = (
+        Field(default_factory=list, max_length=50)
+    )
+    reason: Justification | None = None
+
+
+class ElevationOut(BaseModel):
+    """What an agent was given beyond its own tier and task; `ended` with the task or its expiry."""
+
+    id: str
+    tier: str | None
+    permissions: list[str]
+    repositories: list[str]
+    approval_id: str | None
+    state: Literal["active", "ended", "revoked"]
+    created_at: datetime
+    expires_at: datetime
+
+
+class ElevationOutcomeOut(BaseModel):
+    """What became of the request: an approval to wait for, or the elevation."""
+
+    decision: DecisionOut
+    elevation: ElevationOut | None
+    approval: ApprovalOut | None
+
+
 class AgentOut(BaseModel):
     """An agent, its task and its bounds."""
 
@@ -921,6 +955,8 @@ class AgentOut(BaseModel):
     end_reason: str | None
     workspaces: int
     permissions: list[str] = Field(description="What it may do at this moment.")
+    effective_tier: str = Field(description="Its tier at this moment, elevations included.")
+    elevations: list[ElevationOut] = Field(description="What it was given for its task.")
 
 
 class AgentCreatedOut(BaseModel):

@@ -14,7 +14,7 @@ from charter.cli.agent_key import own_thumbprint
 from charter.cli.arguments import given, minutes
 from charter.cli.command import All, Call, Limit, command, noun
 from charter.cli.errors import ExitCode, usage
-from charter.cli.show import decision, table
+from charter.cli.show import approval, decision, table
 from charter.cli.text import joined, one_line, pairs, remark, say, when
 
 app = noun("Sponsor agents, and stop them.")
@@ -161,7 +161,7 @@ def _describe(a: Mapping[str, Any]) -> None:
             ("works for", a["parent_id"]),
             ("state", a["state"]),
             ("sponsor", a["sponsor"]),
-            ("tier", a["tier"]),
+            ("tier", _tier(a)),
             ("task", f"{a['task']} ({a['task_state']})"),
             ("repositories", joined(a["repositories"])),
             ("deadline", when(a["deadline"])),
@@ -172,6 +172,28 @@ def _describe(a: Mapping[str, Any]) -> None:
             ("because", a["end_reason"]),
         ]
     )
+    if a["elevations"]:
+        say("")
+        table(
+            ("GIVEN FOR THE TASK", "STATE", "UNTIL", "WHAT"),
+            [
+                (
+                    e["id"],
+                    e["state"],
+                    when(e["expires_at"]),
+                    joined(
+                        [*([e["tier"]] if e["tier"] else []), *e["permissions"], *e["repositories"]]
+                    ),
+                )
+                for e in a["elevations"]
+            ],
+        )
+
+
+def _tier(a: Mapping[str, Any]) -> str:
+    if a["effective_tier"] == a["tier"]:
+        return str(a["tier"])
+    return f"{a['tier']}, now {a['effective_tier']}"
 
 
 def _definition(a: Mapping[str, Any]) -> str:
@@ -306,6 +328,57 @@ def key(call: Call) -> None:
     """
     found = own_thumbprint(make=True)
     call.said({"thumbprint": found}, str(found))
+@command(
+    app,
+    "elevate",
+    examples=[
+        "charter agent elevate fixer --tier standard --reason 'The fix is ready to be proposed'",
+        "charter agent elevate self --repo web/shared --reason 'The bug is in the library'",
+    ],
+)
+def elevate(
+    call: Call,
+    agent: Name,
+    reason: Annotated[str, typer.Option("--reason", "-m", help="What for; approvers read it.")],
+    tier: Annotated[
+        str | None, typer.Option("--tier", help="sandboxed, standard or trusted.")
+    ] = None,
+    permission: Annotated[
+        list[str] | None, typer.Option("--permission", help="A single permission; repeatable.")
+    ] = None,
+    repository: Annotated[
+        list[str] | None,
+        typer.Option("--repo", "--repository", help="One more repository; repeatable."),
+    ] = None,
+) -> None:
+    """Ask the team lead for more room for an agent; it ends with the task."""
+    body = given(
+        {"tier": tier, "permissions": permission, "repositories": repository, "reason": reason}
+    )
+    outcome = call.client.post("agents", agent, "elevations", body=body).body
+
+    def text() -> None:
+        if outcome["approval"] is not None:
+            approval(outcome["approval"])
+        else:
+            say(f"The agent has it until {when(outcome['elevation']['expires_at'])}.")
+
+    call.answer(outcome, text)
+    if outcome["approval"] is not None:
+        raise typer.Exit(ExitCode.APPROVAL_REQUIRED)
+
+
+@command(app, "lower", examples=["charter agent lower fixer elv_01h…"])
+def lower(
+    call: Call,
+    agent: Name,
+    elevation: Annotated[
+        str, typer.Argument(metavar="ELEVATION", help="Its id (elv_…); agent show lists them.")
+    ],
+) -> None:
+    """Take back what an agent was given; what runs beyond its own tier is stopped."""
+    found = call.client.post("agents", agent, "elevations", elevation, "revoke").body
+    call.answer(found, lambda: _describe(found))
 
 
 agent_definitions.register(app)

@@ -36,6 +36,7 @@ SECTIONS: Final[tuple[tuple[str, tuple[Entry, ...]], ...]] = (
             ),
             Entry("agent", "agents", "Sponsor agents, and stop them.", ("agents",)),
             Entry("approval", "approvals", "Vote on what waits for a person.", ("approvals",)),
+            Entry("production", "production", "Get into production just in time."),
             Entry("notice", "notices", "What you should know.", ("notices",)),
             Entry(
                 "notification",
@@ -63,6 +64,7 @@ SECTIONS: Final[tuple[tuple[str, tuple[Entry, ...]], ...]] = (
             ),
             Entry("person", "people", "People and their sign-in links.", ("people", "persons")),
             Entry("team", "teams", "Teams, their members and quotas.", ("teams",)),
+            Entry("quota", "quotas", "More of a quota for a while.", ("quotas",)),
             Entry("project", "projects", "Projects of teams.", ("projects",)),
             Entry(
                 "role",
@@ -77,6 +79,7 @@ SECTIONS: Final[tuple[tuple[str, tuple[Entry, ...]], ...]] = (
                 "Whether people still need what they hold: campaigns, answers, evidence.",
                 ("reviews",),
             ),
+            Entry("break-glass", "break_glass", "An emergency role, its end and its review."),
             Entry("template", "templates", "What workspaces are made from.", ("templates",)),
             Entry("size", "sizes", "Named sizes of workspaces.", ("sizes",)),
         ),

@@ -11,7 +11,7 @@ from starlette.responses import Response
 from charter.core.kernel.errors import CharterError
 from charter.portal import forms
 from charter.portal.visit import PortalRoute, Signed, visit_of
-from charter.services import agent_definitions, agents, overview, people
+from charter.services import agent_definitions, agents, elevations, overview, people
 
 router = APIRouter(route_class=PortalRoute, dependencies=[Depends(visit_of)])
 
@@ -118,3 +118,27 @@ def kill_agent(visit: Signed, ref: str) -> Response:
     reason = forms.read(forms.KillForm, visit.form).reason
     report = agents.kill(visit.rt, visit.caller, ref, reason)
     return _page(visit, agents.get(visit.rt, visit.caller, report["agent_id"]), killed=report)
+
+
+@router.get("/agents/{ref}/elevate")
+def ask_elevation(visit: Signed, ref: str) -> Response:
+    """The form to ask for more room for its task."""
+    a = agents.get(visit.rt, visit.caller, ref)
+    return visit.page("agent_elevate.html", {"a": a}, block="ask")
+
+
+@router.post("/agents/{ref}/elevations")
+def elevate_agent(visit: Signed, ref: str) -> Response:
+    """Ask for it."""
+    form = forms.read(forms.ElevationForm, visit.form)
+    outcome = elevations.request(visit.rt, visit.caller, ref, permissions=[], **form.model_dump())
+    if outcome["approval"] is not None:
+        return visit.redirect(f"/approvals/{outcome['approval']['id']}", "Sent to the team lead.")
+    return visit.redirect(f"/agents/{ref}", "The agent has it for its task.")
+
+
+@router.post("/agents/{ref}/elevations/{elevation_id}/revoke")
+def lower_agent(visit: Signed, ref: str, elevation_id: str) -> Response:
+    """Take it back."""
+    after = elevations.revoke(visit.rt, visit.caller, ref, elevation_id)
+    return visit.redirect(f"/agents/{after['id']}", "It was taken back.")

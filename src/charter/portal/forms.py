@@ -144,6 +144,52 @@ class TokenForm(_Fields):
 
     name: Annotated[str, Field(max_length=200, pattern=r"^[^\n\t]+$")]
     days: Annotated[int, Field(ge=1, le=365)] = 30
+class ProductionForm(_Fields):
+    """Access to production that is asked for."""
+
+    project: Reference
+    minutes: Annotated[int, Field(ge=1, le=525_600)]
+    reason: Annotated[str | None, Field(max_length=2000)] = None
+    ticket: Annotated[str | None, Field(max_length=200, pattern=r"^[^\n\t]+$")] = None
+
+
+class QuotaForm(_Fields):
+    """More of a quota; `scope` is a word and, after a blank, a name. Memory and disk in GiB."""
+
+    scope: Annotated[
+        str, Field(pattern=r"^(user|team|project)( [A-Za-z0-9][A-Za-z0-9._-]{0,99})?$")
+    ]
+    dimension: Literal["vcpu", "memory_mib", "disk_mib", "gpu", "workspaces"]
+    amount: Gib
+    until: date
+    reason: Annotated[str | None, Field(max_length=2000)] = None
+
+
+class EmergencyForm(_Fields):
+    """An emergency role that is taken."""
+
+    role: Slug
+    reason: Annotated[str, Field(max_length=2000)]
+    minutes: Annotated[int | None, Field(ge=1, le=1440)] = None
+
+
+class EmergencyReviewForm(_Fields):
+    """What an emergency was."""
+
+    outcome: Literal["justified", "excessive", "misused"]
+    findings: Annotated[str, Field(max_length=2000)]
+
+
+class ElevationForm(_Fields):
+    """More room for an agent in its task."""
+
+    tier: Literal["read-only", "sandboxed", "standard", "trusted"] | None = None
+    repositories: Annotated[
+        list[Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/:@-]{0,199}$")]],
+        BeforeValidator(_lines),
+        Field(max_length=50),
+    ] = Field(default_factory=list)
+    reason: Annotated[str | None, Field(max_length=2000)] = None
 
 
 class ReasonForm(_Fields):

@@ -28,7 +28,7 @@ from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
-from charter.core.access.roles import permissions_anywhere
+from charter.core.access.roles import Binding, permissions_anywhere
 from charter.core.kernel.errors import (
     CharterError,
     ForbiddenError,
@@ -82,6 +82,13 @@ class Visit:
         """What the caller may do somewhere; decides which links are shown, never what is done."""
         bindings = self.caller.person.bindings
         return frozenset(p.value for p in permissions_anywhere(bindings, self.rt.now()))
+
+    @cached_property
+    def emergency(self) -> Binding | None:
+        """The emergency role under which the caller acts; None in ordinary times."""
+        now = self.rt.now()
+        found = (b for b in self.caller.person.bindings if b.break_glass is not None)
+        return next((b for b in found if b.live(now)), None)
 
     @property
     def partial(self) -> bool:
@@ -151,6 +158,7 @@ def shared(request: Request, visit: Visit | None) -> dict[str, Any]:
         "me": visit.caller if visit else None,
         "csrf_token": visit.caller.csrf_token if visit else None,
         "permissions": visit.permissions if visit else frozenset(),
+        "emergency": visit.emergency if visit else None,
     }
 
 

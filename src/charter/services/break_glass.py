@@ -121,7 +121,7 @@ def list_page(
         query = sa.select(t.break_glass).where(_visible(tx, caller))
         if to_review:
             query = query.where(c.reviewed_at.is_(None))
-        page = paging.newest_first(tx, query, c.id, lambda row: row, cursor, limit)
+        page = paging.newest_first(tx, query, c.id, dict, cursor, limit)
         return {**page, "items": _views(tx, page["items"])}
 
 

@@ -374,7 +374,7 @@ def list_page(
         query = _select().where(_visible(tx, caller))
         if mine:
             query = query.where(c.person_id == caller.id)
-        page = paging.newest_first(tx, query, c.id, lambda row: row, cursor, limit)
+        page = paging.newest_first(tx, query, c.id, dict, cursor, limit)
         return {**page, "items": _views(tx, page["items"])}
 
 

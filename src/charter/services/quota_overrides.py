@@ -254,7 +254,7 @@ def list_page(
             query = query.where(
                 sa.or_(c.requested_by == caller.person.id, c.team_id.in_(reach.teams))
             )
-        page = paging.newest_first(tx, query, c.id, lambda row: row, cursor, limit)
+        page = paging.newest_first(tx, query, c.id, dict, cursor, limit)
         return {**page, "items": _views(tx, page["items"])}
 
 
