@@ -23,6 +23,7 @@ from charter.services import (
     identity,
     people,
     production,
+    production_door,
     roles,
 )
 from charter.services.enforcement_points import EnforcementPoint, authenticate_point
@@ -83,7 +84,7 @@ def door(world: World, name: str = "bastion", **settings: Any) -> EnforcementPoi
 
 
 def opens(world: World, point: EnforcementPoint, token: str, project: str | None = None) -> bool:
-    return bool(production.introspect(world.rt, point, token, project)["active"])
+    return bool(production_door.introspect(world.rt, point, token, project)["active"])
 
 
 def events(world: World, action: str) -> list[str]:
@@ -112,7 +113,7 @@ def test_from_the_request_to_the_door_and_every_use_on_record(world: World) -> N
     assert needed["rule"] == "production/needs-approval"
     access, token = taken(world)
     point = door(world)
-    found = production.introspect(world.rt, point, token, "ledger")
+    found = production_door.introspect(world.rt, point, token, "ledger")
     assert found["active"] is True
     assert found["username"] == "dana"
     assert (found["aud"], found["environment"], found["jti"]) == ("ledger", "production", access)

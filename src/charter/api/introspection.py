@@ -18,7 +18,7 @@ from starlette.concurrency import run_in_threadpool
 from charter.api.deps import runtime_of
 from charter.api.points import bearer_of
 from charter.core.kernel.errors import CharterError, InvalidInputError, UnauthenticatedError
-from charter.services import production
+from charter.services import production_door
 from charter.services.enforcement_points import authenticate_point
 
 router = APIRouter(include_in_schema=False)
@@ -52,7 +52,7 @@ async def introspect(request: Request) -> JSONResponse:
         if not isinstance(token, str) or not 0 < len(token) <= _LONGEST:
             raise InvalidInputError("The form carries no token.", fix="Send token=TOKEN.")
         project = audience if isinstance(audience, str) and audience else None
-        found = await run_in_threadpool(production.introspect, rt, point, token, project)
+        found = await run_in_threadpool(production_door.introspect, rt, point, token, project)
     except CharterError as error:
         headers = dict(_HEADERS)
         if error.status == 401:  # noqa: PLR2004 — the status that must name a scheme

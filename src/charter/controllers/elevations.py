@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from charter.services import break_glass, quota_overrides
+from charter.services import break_glass_records, quota_overrides
 from charter.services.runtime import Runtime
 
 
 def step(rt: Runtime) -> Mapping[str, Any] | None:
     """Write down some of what has ended."""
     with rt.database.unit_of_work() as tx:
-        emergencies, overrides = break_glass.sweep(rt, tx), quota_overrides.sweep(tx)
+        emergencies, overrides = break_glass_records.sweep(rt, tx), quota_overrides.sweep(tx)
         done = {"emergencies": emergencies, "overrides": overrides}
         return {what: count for what, count in done.items() if count} or None

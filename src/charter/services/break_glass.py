@@ -9,20 +9,17 @@ Source: Spec ID-11.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
 from datetime import timedelta
-from typing import Any, Final
+from typing import Any
 
 import sqlalchemy as sa
 
 from charter.core.access.break_glass import (
-    Emergency,
     EmergencyState,
     ReviewOutcome,
     may_start,
     ordinary,
     over_at,
-    review_state,
     state_of,
 )
 from charter.core.access.invariants import ResourceRef
@@ -30,75 +27,20 @@ from charter.core.access.permissions import Permission
 from charter.core.access.reach import reach_set
 from charter.core.access.roles import ORGANISATION, ScopeKind
 from charter.core.access.separation import conflicts
-from charter.core.audit.event import ActorRef, AuditEvent, Outcome
 from charter.core.kernel.errors import ConflictError, ForbiddenError, InvalidInputError
-from charter.services import custom_roles, lookup, paging
+from charter.services import break_glass_records as records
+from charter.services import custom_roles, paging
 from charter.services.access import carry_out, missing, note
 from charter.services.approval_requests import notify
 from charter.services.decisions import Answer, Question
 from charter.services.runtime import Caller, Runtime
 from charter.store import tables as t
-from charter.store.unit_of_work import Row, Tx
-
-_NOUN: Final = "break-glass"
-_CLOCK: Final = ActorRef("system", "break-glass")
-_AT_ONCE: Final = 50
-
-
-def _emergency(row: Row) -> Emergency:
-    return Emergency(
-        id=row["id"],
-        person_id=row["person_id"],
-        started_at=row["started_at"],
-        expires_at=row["expires_at"],
-        review_due_at=row["review_due_at"],
-        ended_at=row["ended_at"],
-        reviewed_at=row["reviewed_at"],
-    )
+from charter.store.unit_of_work import Tx
 
 
 # --- reading ----------------------------------------------------------------------------------
-_SHOWN: Final = (
-    "id",
-    "person_id",
-    "role",
-    "reason",
-    "started_at",
-    "expires_at",
-    "ended_at",
-    "review_due_at",
-    "reviewed_at",
-    "outcome",
-    "findings",
-)
-
-
-def _views(tx: Tx, rows: Sequence[Row]) -> list[dict[str, Any]]:
-    people = {row["person_id"] for row in rows} | {row["reviewer_id"] for row in rows}
-    names = lookup.subject_names(tx, {person for person in people if person is not None})
-    return [
-        {
-            **{name: row[name] for name in _SHOWN},
-            "person": names.get(row["person_id"], row["person_id"]),
-            "reviewer": names.get(row["reviewer_id"]),
-            "state": state_of(_emergency(row), tx.now).value,
-            "over_at": over_at(_emergency(row)),
-            "review": review_state(_emergency(row), tx.now).value,
-        }
-        for row in rows
-    ]
-
-
 def _view(tx: Tx, emergency_id: str) -> dict[str, Any]:
-    return _views(tx, [_row(tx, emergency_id)])[0]
-
-
-def _row(tx: Tx, emergency_id: str, *, lock: bool = False) -> Row:
-    query = sa.select(t.break_glass).where(t.break_glass.c.id == emergency_id)
-    row = tx.one(query.with_for_update() if lock else query)
-    if row is None:
-        raise missing(_NOUN)
-    return row
+    return records.views(tx, [records.row_of(tx, emergency_id)])[0]
 
 
 def _visible(tx: Tx, caller: Caller) -> sa.ColumnElement[bool]:
@@ -122,7 +64,7 @@ def list_page(
         if to_review:
             query = query.where(c.reviewed_at.is_(None))
         page = paging.newest_first(tx, query, c.id, dict, cursor, limit)
-        return {**page, "items": _views(tx, page["items"])}
+        return {**page, "items": records.views(tx, page["items"])}
 
 
 def get(rt: Runtime, caller: Caller, emergency_id: str) -> dict[str, Any]:
@@ -131,18 +73,18 @@ def get(rt: Runtime, caller: Caller, emergency_id: str) -> dict[str, Any]:
         c, d = t.break_glass.c, t.decisions.c
         row = tx.one(sa.select(t.break_glass).where(c.id == emergency_id, _visible(tx, caller)))
         if row is None:
-            raise missing(_NOUN)
+            raise missing(records.NOUN)
         done = tx.all(
             sa.select(d.id, d.at, d.action, d.resource_kind, d.resource_id, d.effect)
             .where(
                 d.subject_id == row["person_id"],
                 d.at >= row["started_at"],
-                d.at < over_at(_emergency(row)),
+                d.at < over_at(records.as_emergency(row)),
             )
             .order_by(d.at, d.id)
             .limit(paging.LARGEST_PAGE)
         )
-        return {**_views(tx, [row])[0], "decisions": [dict(each) for each in done]}
+        return {**records.views(tx, [row])[0], "decisions": [dict(each) for each in done]}
 
 
 def get_offer(rt: Runtime, caller: Caller) -> dict[str, Any]:
@@ -159,13 +101,17 @@ def get_offer(rt: Runtime, caller: Caller) -> dict[str, Any]:
         }
         c = t.break_glass.c
         rows = tx.all(sa.select(t.break_glass).where(c.person_id == caller.id))
-        on = [row for row in rows if state_of(_emergency(row), tx.now) is EmergencyState.ACTIVE]
+        on = [
+            row
+            for row in rows
+            if state_of(records.as_emergency(row), tx.now) is EmergencyState.ACTIVE
+        ]
         refusal = may_start(
-            map(_emergency, rows), tx.now, cool_down_seconds=limits.cool_down_seconds
+            map(records.as_emergency, rows), tx.now, cool_down_seconds=limits.cool_down_seconds
         )
         return {
             "roles": [{"role": name, "seconds": seconds} for name, seconds in roles.items()],
-            "active": _views(tx, on)[0] if on else None,
+            "active": records.views(tx, on)[0] if on else None,
             "why_not": None if refusal is None else refusal.message,
         }
 
@@ -190,7 +136,7 @@ def _own(
     ]
     place = scopes[0] if scopes and ORGANISATION not in scopes else ORGANISATION
     return ResourceRef(
-        _NOUN,
+        records.NOUN,
         id=emergency_id,
         owner_id=caller.id,
         owner_kind="agent" if caller.is_agent else "human",
@@ -228,10 +174,10 @@ def start(
         seconds = answer.facts["document"]["resource"]["spec"]["seconds"]
         # First the lock, then the look: two that start together find one another.
         tx.all(sa.select(t.people.c.id).where(t.people.c.id == caller.id).with_for_update())
-        _close_expired(tx, t.break_glass.c.person_id == caller.id)
+        records.close_expired(tx, t.break_glass.c.person_id == caller.id)
         before = tx.all(sa.select(t.break_glass).where(t.break_glass.c.person_id == caller.id))
         refusal = may_start(
-            map(_emergency, before), tx.now, cool_down_seconds=limits.cool_down_seconds
+            map(records.as_emergency, before), tx.now, cool_down_seconds=limits.cool_down_seconds
         )
         if refusal is not None:
             raise ConflictError(
@@ -257,7 +203,7 @@ def start(
             role=role,
             scope_kind=ORGANISATION.kind.value,
             scope_id=ORGANISATION.id,
-            granted_by=_NOUN,
+            granted_by=records.NOUN,
             created_at=tx.now,
             expires_at=until,
             break_glass_id=emergency_id,
@@ -266,13 +212,13 @@ def start(
             tx,
             caller,
             "break-glass.started",
-            _NOUN,
+            records.NOUN,
             emergency_id,
             decision_id=answer.id,
             facts={"role": role, "seconds": seconds, "break_glass": emergency_id},
             private={"reason": reason},
         )
-        _tell(
+        records.tell(
             tx,
             limits.alerted,
             f"{caller.person.handle} has broken the glass: {role} until {until:%H:%M} UTC. "
@@ -306,39 +252,12 @@ def _check_roles(rt: Runtime, tx: Tx, caller: Caller, role: str) -> None:
         raise ForbiddenError(clash[0].message, fix=clash[0].fix, code="separation-of-duties")
 
 
-def _tell(tx: Tx, roles: Iterable[str], message: str, emergency_id: str, key: str = "") -> None:
-    """A notice for everybody who holds one of these roles anywhere."""
-    b = t.role_bindings.c
-    holders = tx.all(
-        sa.select(b.person_id)
-        .distinct()
-        .join(t.people, t.people.c.id == b.person_id)
-        .where(
-            b.role.in_(list(roles)),
-            b.revoked_at.is_(None),
-            b.break_glass_id.is_(None),
-            sa.or_(b.expires_at.is_(None), b.expires_at > tx.now),
-            t.people.c.deactivated_at.is_(None),
-        )
-        .order_by(b.person_id)
-    )
-    for holder in holders:
-        notify(
-            tx,
-            holder["person_id"],
-            _NOUN,
-            message,
-            resource=(_NOUN, emergency_id),
-            dedupe_key=f"{key}:{emergency_id}" if key else None,
-        )
-
-
 def end(rt: Runtime, caller: Caller, emergency_id: str) -> dict[str, Any]:
     """End it now: one's own, or another's as an administrator."""
 
     def act(tx: Tx, answer: Answer) -> dict[str, Any]:
-        row = _row(tx, emergency_id, lock=True)
-        if state_of(_emergency(row), tx.now) is EmergencyState.ENDED:
+        row = records.row_of(tx, emergency_id, lock=True)
+        if state_of(records.as_emergency(row), tx.now) is EmergencyState.ENDED:
             raise ConflictError(
                 "This emergency is over.", fix="Nothing is left to end.", code="break-glass-over"
             )
@@ -350,36 +269,24 @@ def end(rt: Runtime, caller: Caller, emergency_id: str) -> dict[str, Any]:
             b.revoked_at.is_(None),
             revoked_at=tx.now,
         )
-        note(tx, caller, "break-glass.ended", _NOUN, row["id"], decision_id=answer.id)
+        note(tx, caller, "break-glass.ended", records.NOUN, row["id"], decision_id=answer.id)
         limits = rt.policy.active(tx).data.elevation.break_glass
-        _tell_over(tx, limits.reviewers, row)
+        records.tell_over(tx, limits.reviewers, row)
         return _view(tx, row["id"])
 
     return carry_out(rt, lambda tx: _about(tx, caller, emergency_id, "end"), act)
 
 
 def _about(tx: Tx, caller: Caller, emergency_id: str, verb: str) -> Question:
-    row = _row(tx, emergency_id)
+    row = records.row_of(tx, emergency_id)
     own = row["person_id"] == caller.id
     action = Permission.BREAK_GLASS_END if verb == "end" else Permission.BREAK_GLASS_REVIEW
     ref = (
         _own(tx, caller, action, row["id"])
         if own
-        else ResourceRef(_NOUN, id=row["id"], owner_id=row["person_id"], owner_kind="human")
+        else ResourceRef(records.NOUN, id=row["id"], owner_id=row["person_id"], owner_kind="human")
     )
     return Question(caller, action, ref, {"spec": {"role": row["role"]}}, {})
-
-
-def _tell_over(tx: Tx, reviewers: Iterable[str], row: Row) -> None:
-    who = lookup.subject_name(tx, row["person_id"])
-    due = f"{row['review_due_at']:%Y-%m-%d %H:%M} UTC"
-    _tell(
-        tx,
-        reviewers,
-        f"The emergency of {who} is over. Review it until {due}: charter break-glass reviews.",
-        row["id"],
-        key="break-glass-over",
-    )
 
 
 # --- the review -------------------------------------------------------------------------------
@@ -394,8 +301,8 @@ def review(
         )
 
     def act(tx: Tx, answer: Answer) -> dict[str, Any]:
-        row = _row(tx, emergency_id, lock=True)
-        if state_of(_emergency(row), tx.now) is EmergencyState.ACTIVE:
+        row = records.row_of(tx, emergency_id, lock=True)
+        if state_of(records.as_emergency(row), tx.now) is EmergencyState.ACTIVE:
             raise ConflictError(
                 "This emergency is still going on.",
                 fix="End it first: charter break-glass end.",
@@ -419,7 +326,7 @@ def review(
             tx,
             caller,
             "break-glass.reviewed",
-            _NOUN,
+            records.NOUN,
             row["id"],
             decision_id=answer.id,
             facts={"outcome": outcome},
@@ -428,72 +335,10 @@ def review(
         notify(
             tx,
             row["person_id"],
-            _NOUN,
+            records.NOUN,
             f"{caller.person.handle} reviewed your emergency: {outcome}.",
-            resource=(_NOUN, row["id"]),
+            resource=(records.NOUN, row["id"]),
         )
         return _view(tx, row["id"])
 
     return carry_out(rt, lambda tx: _about(tx, caller, emergency_id, "review"), act)
-
-
-# --- what time does ---------------------------------------------------------------------------
-def _close_expired(tx: Tx, *where: sa.ColumnElement[bool]) -> list[Row]:
-    """Write down that emergencies have run out; answers those that had."""
-    c, b = t.break_glass.c, t.role_bindings.c
-    rows = tx.all(
-        sa.select(t.break_glass)
-        .where(c.ended_at.is_(None), c.expires_at <= tx.now, *where)
-        .order_by(c.id)
-        .limit(_AT_ONCE)
-        .with_for_update(skip_locked=True)
-    )
-    for row in rows:
-        tx.update(t.break_glass, c.id == row["id"], ended_at=c.expires_at, ended_by="expiry")
-        tx.update(
-            t.role_bindings,
-            b.break_glass_id == row["id"],
-            b.revoked_at.is_(None),
-            revoked_at=b.expires_at,
-        )
-        _event(tx, "break-glass.expired", row["id"])
-    return list(rows)
-
-
-def _event(tx: Tx, action: str, emergency_id: str) -> None:
-    tx.audit(
-        AuditEvent(
-            id=tx.new_id("event"),
-            at=tx.now,
-            actor=_CLOCK,
-            action=action,
-            resource_kind=_NOUN,
-            resource_id=emergency_id,
-            outcome=Outcome.DONE,
-        )
-    )
-
-
-def sweep(rt: Runtime, tx: Tx) -> int:
-    """Close what has run out, and tell of reviews that are due or overdue; how many."""
-    limits = rt.policy.active(tx).data.elevation.break_glass
-    closed = _close_expired(tx)
-    for row in closed:
-        _tell_over(tx, limits.reviewers, row)
-    c = t.break_glass.c
-    overdue = tx.all(
-        sa.select(t.break_glass)
-        .where(c.reviewed_at.is_(None), c.told_at.is_(None), c.review_due_at <= tx.now)
-        .order_by(c.review_due_at)
-        .limit(_AT_ONCE)
-        .with_for_update(skip_locked=True)
-    )
-    for row in overdue:
-        who = lookup.subject_name(tx, row["person_id"])
-        message = (
-            f"The review of {who}'s emergency is overdue; {who} gets no other until it is done."
-        )
-        _tell(tx, {*limits.reviewers, *limits.alerted}, message, row["id"])
-        tx.update(t.break_glass, c.id == row["id"], told_at=tx.now)
-        _event(tx, "break-glass.review-overdue", row["id"])
-    return len(closed) + len(overdue)

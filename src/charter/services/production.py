@@ -3,7 +3,7 @@
 What the approval leaves is the access, not the token: a token that lay ready for its requester
 would have to lie somewhere. Whoever asked takes it, and is decided about anew when they do, with
 the second factor that policy asks for; only its hash is kept. The door to production (an
-enforcement point) asks `introspect` what a token is worth (RFC 7662), and that question is the use.
+enforcement point) asks `production_door` what it is worth, and that question is the use.
 
 Source: Spec AP-3.
 """
@@ -11,6 +11,7 @@ Source: Spec AP-3.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -18,9 +19,8 @@ import sqlalchemy as sa
 
 from charter.core.access.invariants import ResourceRef, invariants
 from charter.core.access.permissions import Permission
-from charter.core.access.production import Access, AccessState, state_of, worthless
+from charter.core.access.production import Access, AccessState, state_of
 from charter.core.access.reach import reach_set
-from charter.core.audit.event import ActorRef, AuditEvent, Outcome
 from charter.core.approvals.grants import Grant
 from charter.core.approvals.requirements import Carried
 from charter.core.kernel.decision import Effect
@@ -29,9 +29,7 @@ from charter.core.policy.decide import GrantView
 from charter.services import approval_records, approval_requests, lookup, paging, secrets
 from charter.services.access import carry_out, missing, note
 from charter.services.decisions import Answer, Question, ask, grants_of, refuse_unless_allowed
-from charter.services.enforcement_points import EnforcementPoint, live_points, refuse_point
 from charter.services.runtime import Caller, Runtime
-from charter.services.subjects import load_human
 from charter.store import tables as t
 from charter.store.unit_of_work import Row, Tx
 
@@ -47,7 +45,8 @@ def _revoked(row: Row) -> datetime | None:
     return min(ends, default=None)
 
 
-def _access(row: Row) -> Access:
+def access_of(row: Row) -> Access:
+    """The core's view of a stored access."""
     return Access(
         id=row["id"],
         person_id=row["person_id"],
@@ -60,7 +59,8 @@ def _access(row: Row) -> Access:
     )
 
 
-def _select() -> sa.Select[Any]:
+def select_accesses() -> sa.Select[Any]:
+    """Accesses with the name of their project and the end of their grant."""
     return sa.select(
         t.production_accesses,
         t.grants.c.revoked_at.label("grant_revoked_at"),
@@ -73,7 +73,7 @@ def _select() -> sa.Select[Any]:
 
 
 def _row(tx: Tx, access_id: str, *, lock: bool = False) -> Row:
-    query = _select().where(t.production_accesses.c.id == access_id)
+    query = select_accesses().where(t.production_accesses.c.id == access_id)
     row = tx.one(query.with_for_update(of=t.production_accesses) if lock else query)
     if row is None:
         raise missing(_NOUN)
@@ -241,18 +241,11 @@ def take_token(rt: Runtime, caller: Caller, access_id: str) -> dict[str, Any]:
         own = [g for g in grants_of(tx, row["person_id"]) if g.id == row["grant_id"]]
         asking = _question(rt, tx, caller, asked, reason, access_id=row["id"], grants=own)
         # Whose it is stands in the row, not in who asks.
-        return Question(
-            caller,
-            asking.action,
-            _access(row).ref,
-            asking.resource_facts,
-            asking.context,
-            grants=own,
-        )
+        return replace(asking, resource=access_of(row).ref)
 
     def act(tx: Tx, answer: Answer) -> dict[str, Any]:
         row = _row(tx, access_id, lock=True)
-        state = state_of(_access(row), tx.now)
+        state = state_of(access_of(row), tx.now)
         if state is not AccessState.APPROVED:
             raise ConflictError(
                 "The token of this access was taken already, and is shown once."
@@ -311,7 +304,7 @@ def revoke(rt: Runtime, caller: Caller, access_id: str) -> dict[str, Any]:
         return _views(tx, [_row(tx, row["id"])])[0]
 
     def question(tx: Tx) -> Question:
-        ref = _access(_row(tx, access_id)).ref
+        ref = access_of(_row(tx, access_id)).ref
         return Question(caller, Permission.PRODUCTION_REVOKE, ref, {}, {})
 
     return carry_out(rt, question, act)
@@ -343,7 +336,7 @@ def _views(tx: Tx, rows: Sequence[Row]) -> list[dict[str, Any]]:
         {
             **{name: row[name] for name in _SHOWN},
             "person": names.get(row["person_id"], row["person_id"]),
-            "state": state_of(_access(row), tx.now).value,
+            "state": state_of(access_of(row), tx.now).value,
             "revoked_at": _revoked(row),
         }
         for row in rows
@@ -371,7 +364,7 @@ def list_page(
     """Accesses that the caller may see, newest first."""
     with rt.database.reading() as tx:
         c = t.production_accesses.c
-        query = _select().where(_visible(tx, caller))
+        query = select_accesses().where(_visible(tx, caller))
         if mine:
             query = query.where(c.person_id == caller.id)
         page = paging.newest_first(tx, query, c.id, dict, cursor, limit)
@@ -381,7 +374,9 @@ def list_page(
 def get(rt: Runtime, caller: Caller, access_id: str) -> dict[str, Any]:
     """One access."""
     with rt.database.reading() as tx:
-        row = tx.one(_select().where(t.production_accesses.c.id == access_id, _visible(tx, caller)))
+        row = tx.one(
+            select_accesses().where(t.production_accesses.c.id == access_id, _visible(tx, caller))
+        )
         if row is None:
             raise missing(_NOUN)
         return _views(tx, [row])[0]
@@ -400,102 +395,3 @@ def list_projects(rt: Runtime, caller: Caller) -> list[str]:
             .order_by(c.name)
         )
         return [row["name"] for row in rows]
-
-
-# --- at the door ------------------------------------------------------------------------------
-def introspect(
-    rt: Runtime, point: EnforcementPoint, token: str, project: str | None = None
-) -> dict[str, Any]:
-    """What a token is worth at this point (RFC 7662 §2.2); a yes is a use, and recorded.
-
-    The door says which project it stands before: with every question, or once and for all by the
-    setting `projects` of its registration, and then a question about another is a no.
-    """
-    with rt.database.unit_of_work() as tx:
-        [live] = live_points(tx, [point])
-        if live is None:
-            refuse_point()
-        before = _doors(tx, live, project)
-        bearer = secrets.parse(token)
-        if bearer is None or bearer.kind != KIND:
-            return {"active": False}
-        query = _select().where(t.production_accesses.c.id == bearer.id)
-        row = tx.one(query.with_for_update(of=t.production_accesses))
-        if row is None or row["secret_hash"] is None or not bearer.matches(row["secret_hash"]):
-            return {"active": False}
-        door = before.get(row["project_id"])
-        reason = worthless(
-            _access(row),
-            load_human(tx, row["person_id"]),
-            tx.now,
-            project_id=None if door is None else row["project_id"],
-            environment=None if door is None else door["environment"],
-        )
-        _record(tx, row, point, reason)
-        return {"active": False} if reason is not None else _worth(rt, tx, row)
-
-
-def _doors(tx: Tx, point: EnforcementPoint, project: str | None) -> dict[str, Row]:
-    """The projects before which the point stands, by id."""
-    named = [str(name) for name in point.settings.get("projects", ())]
-    if project is None and not named:
-        raise InvalidInputError(
-            "The question does not say before which project the door stands.",
-            fix="Send audience=PROJECT with the token, or register the point with its projects.",
-            code="invalid_request",
-        )
-    c = t.projects.c
-
-    def found(names: Sequence[str]) -> dict[str, Row]:
-        rows = tx.all(sa.select(t.projects).where(sa.or_(c.id.in_(names), c.name.in_(names))))
-        return {row["id"]: row for row in rows}
-
-    asked = found(named if project is None else [project])
-    own = found(named) if named else asked
-    return {id_: row for id_, row in asked.items() if id_ in own}
-
-
-def _record(tx: Tx, row: Row, point: EnforcementPoint, reason: str | None) -> None:
-    """The use, or the attempt, with the door at which it was."""
-    if reason is None:
-        c = t.production_accesses.c
-        tx.update(
-            t.production_accesses,
-            c.id == row["id"],
-            uses=c.uses + 1,
-            last_used_at=tx.now,
-            last_used_where=point.name,
-        )
-    tx.audit(
-        AuditEvent(
-            id=tx.new_id("event"),
-            at=tx.now,
-            actor=ActorRef("human", row["person_id"], None, row["id"]),
-            action="production.used" if reason is None else "production.refused",
-            resource_kind="project",
-            resource_id=row["project_id"],
-            outcome=Outcome.DONE if reason is None else Outcome.DENIED,
-            reason_codes=() if reason is None else (f"production/{reason}",),
-            facts={"access": row["id"], "point": point.id},
-        )
-    )
-
-
-def _worth(rt: Runtime, tx: Tx, row: Row) -> dict[str, Any]:
-    return {
-        "active": True,
-        "token_type": "Bearer",
-        "scope": f"production:{row['project']}",
-        "sub": row["person_id"],
-        "username": lookup.subject_name(tx, row["person_id"]),
-        "aud": row["project"],
-        "iss": rt.settings.url,
-        "jti": row["id"],
-        "iat": int(row["issued_at"].timestamp()),
-        "nbf": int(row["issued_at"].timestamp()),
-        "exp": int(row["expires_at"].timestamp()),
-        "project": row["project_id"],
-        "environment": row["environment"],
-        "ticket": row["ticket"],
-        "approval": row["approval_id"],
-    }
