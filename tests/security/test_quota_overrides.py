@@ -78,8 +78,7 @@ def test_the_limit_is_raised_until_the_end_and_falls_back(world: World) -> None:
     assert elevations.step(world.rt) == {"overrides": 1}
     told = overview.notices(world.rt, world.caller("dana"))["items"]
     assert any("have ended. What is in use above" in n["message"] for n in told)
-    box = workspaces.list_page(world.rt, world.caller("dana"))["items"][0]
-    workspaces.delete(world.rt, world.caller("dana"), box["id"])
+    workspaces.delete(world.rt, world.caller("dana"), "one-more")
     world.settle()
     assert line(world)["used"]["vcpu"] == 128
 

@@ -98,13 +98,12 @@ def request(
         asked = {"project": project, "minutes": minutes, "ticket": ticket}
         question = _question(rt, tx, caller, asked, reason)
         answer = ask(rt, tx, question)
+        lacking = approval_requests.incomplete(rt, tx, answer, Carried(reason or "", ticket or ""))
         made = None
         approval_id = None
         if answer.decision.allowed:
             made = _create(tx, caller, question, grant=None)
-        elif answer.decision.effect is Effect.REQUIRE_APPROVAL and approval_requests.complete(
-            answer, reason
-        ):
+        elif answer.decision.effect is Effect.REQUIRE_APPROVAL and lacking is None:
             approval_id = approval_requests.open_request(
                 rt,
                 tx,
@@ -113,6 +112,7 @@ def request(
                 summary=f"production of {question.resource_facts['name']} for {minutes} minutes",
                 pending={"action": "production.access", "request": asked},
                 justification=reason,
+                ticket=ticket,
             )
         result = {
             "decision": answer.as_json(),
@@ -121,7 +121,8 @@ def request(
             if approval_id is None
             else approval_records.view(tx, caller, approval_id),
         }
-    approval_requests.check_complete(answer, reason)
+    if lacking is not None:
+        raise lacking
     if approval_id is None:
         refuse_unless_allowed(answer)
     return result
