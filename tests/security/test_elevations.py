@@ -10,6 +10,7 @@ from charter.core.access.permissions import Permission
 from charter.core.kernel.errors import CharterError
 from charter.services import agents, approvals, elevations, identity, roles, workspaces
 from charter.services.runtime import Caller
+from charter.services.subjects import load_agent
 from charter.services.workspace_questions import WorkspaceRequest
 from charter.store import tables as t
 from tests.spec import spec
@@ -52,6 +53,14 @@ def code(attempt: Any) -> str:
 
 def held(world: World) -> set[str]:
     return set(agents.get(world.rt, world.caller("dana"), "fixer")["permissions"])
+
+
+def proved(world: World) -> Caller:
+    """The agent with a key that it has proved, as the wider tiers ask for."""
+    with world.rt.database.reading() as tx:
+        agent = load_agent(tx, shown(world)["id"])
+    assert agent is not None
+    return Caller(agent, "agent", "crd_1")
 
 
 def shown(world: World) -> Any:
@@ -152,15 +161,20 @@ def test_never_more_than_the_sponsor_holds_now(world: World) -> None:
         from charter.core.access.delegation import effective_permissions  # noqa: PLC0415
         from charter.core.access.roles import ORGANISATION  # noqa: PLC0415
 
-        subject: Any = world.caller("agent").subject
+        subject: Any = proved(world).subject
         assert Permission.CODE_MERGE not in effective_permissions(subject, [ORGANISATION], tx.now)
-    assert code(lambda: ask(world, permissions=["pipeline.run"])) == "denied"
+    assert code(
+        lambda: elevations.request(
+            world.rt, proved(world), "self", tier=None, permissions=["pipeline.run"],
+            repositories=[], reason="To be sure.",
+        )
+    ) == "denied"  # fmt: skip
 
 
 @spec("AP-4", "ID-8")
 def test_it_ends_with_the_task(world: World) -> None:
     given(world, tier="standard")
-    waiting = ask(world, tier="trusted")["approval"]["id"]
+    waiting = ask(world, "dana", tier="trusted")["approval"]["id"]
     agents.end(world.rt, world.caller("dana"), "fixer", "completed")
     assert shown(world)["elevations"][0]["state"] == "ended"
     assert held(world) == set()
@@ -183,7 +197,7 @@ def test_it_ends_with_the_deadline_of_the_task(world: World) -> None:
 @spec("AP-4", "ID-8")
 def test_what_runs_beyond_the_agents_own_tier_stops_when_it_ends(world: World) -> None:
     given(world, tier="standard")
-    agent: Caller = world.caller("agent")
+    agent = proved(world)
     box = workspaces.create(
         world.rt, agent, WorkspaceRequest("box", "python", size="agent", egress_allowlist=[])
     )["workspace"]
@@ -199,7 +213,7 @@ def test_what_runs_beyond_the_agents_own_tier_stops_when_it_ends(world: World) -
     assert lowered["effective_tier"] == "sandboxed"
     world.settle()
     assert workspaces.get(world.rt, world.admin, box["id"])["state"] == "stopped"
-    assert code(lambda: workspaces.start(world.rt, world.caller("agent"), box["id"])) == "denied"
+    assert code(lambda: workspaces.start(world.rt, proved(world), box["id"])) == "denied"
 
 
 @spec("AP-4", "ID-8")
@@ -236,3 +250,36 @@ def test_an_agent_asks_for_itself_only(world: World) -> None:
         )
         == "denied"
     )
+
+
+@spec("AP-4", "ID-6")
+def test_the_definition_bounds_it(world: World) -> None:
+    from charter.services import agent_definitions  # noqa: PLC0415
+
+    agent_definitions.define(
+        world.rt, world.caller("lee"),
+        {"name": "tidier", "description": "Tidies.", "team": "payments", "tier": "standard",
+         "repositories": ["git.example.org/payments/*"], "max_session_seconds": None,
+         "run_by": ["everybody"], "why": ""},
+    )  # fmt: skip
+    made = agents.create(
+        world.rt, world.caller("dana"),
+        {"name": "run", "task": "Tidy.", "repositories": [REPOSITORY], "tier": "sandboxed",
+         "minutes": 60, "team": None, "project": None, "justification": None,
+         "definition": "tidier"},
+    )  # fmt: skip
+    world.tokens["agent"] = made["credential"]["token"]
+    assert code(lambda: ask(world, tier="trusted")) == "exceeds-definition"
+    assert code(lambda: ask(world, permissions=["code.merge"])) == "exceeds-definition"
+    assert code(lambda: ask(world, repositories=["git.example.org/search/crawler"])) == (
+        "exceeds-definition"
+    )
+    given(world, tier="standard", repositories=[OTHER])
+    assert agents.get(world.rt, world.caller("dana"), "run")["effective_tier"] == "standard"
+    agent_definitions.change(
+        world.rt, world.caller("lee"), "tidier",
+        {"description": "Tidies.", "team": "payments", "tier": "sandboxed",
+         "repositories": [REPOSITORY], "max_session_seconds": None, "run_by": ["everybody"],
+         "why": "Too wide."},
+    )  # fmt: skip
+    assert agents.get(world.rt, world.caller("dana"), "run")["effective_tier"] == "sandboxed"

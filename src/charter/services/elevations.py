@@ -20,7 +20,7 @@ from charter.core.access.invariants import ResourceRef
 from charter.core.access.permissions import Permission
 from charter.core.access.roles import ROLE_PERMISSIONS, RoleName, permissions_of, scope_chain
 from charter.core.access.subjects import Agent
-from charter.core.agents.elevation import Wanted, never_given, pointless
+from charter.core.agents.elevation import Wanted, beyond, never_given, pointless
 from charter.core.agents.tasks import TaskScope, task_open
 from charter.core.agents.tiers import Tier
 from charter.core.approvals.grants import Grant
@@ -157,6 +157,13 @@ def _refusal(tx: Tx, asked: _Asked) -> CharterError | None:
             fix="Sponsor an agent for a new task.",
             code="task-ended",
         )
+    outside = _outside_definition(tx, asked)
+    if outside:
+        return ForbiddenError(
+            f"What this agent is a run of does not allow {' or '.join(outside)}.",
+            fix="Ask whoever answers for the definition to widen it, and run it anew.",
+            code="exceeds-definition",
+        )
     chain = scope_chain(asked.row["team_id"], asked.row["project_id"])
     never, not_lent = never_given(
         asked.wanted,
@@ -183,6 +190,20 @@ def _refusal(tx: Tx, asked: _Asked) -> CharterError | None:
             code="nothing-wider",
         )
     return None
+
+
+def _outside_definition(tx: Tx, asked: _Asked) -> tuple[str, ...]:
+    """What the definition does not allow; an implied one allows what policy does."""
+    d, v = t.agent_definitions.c, t.agent_definition_versions.c
+    row = tx.one(
+        sa.select(d.implied, v.tier, v.repositories)
+        .join(t.agents, t.agents.c.definition_id == d.id)
+        .join(t.agent_definition_versions, sa.and_(v.definition_id == d.id, v.version == d.version))
+        .where(t.agents.c.id == asked.row["id"])
+    )
+    if row is None:  # the foreign key forbids it
+        raise missing("agent")
+    return () if row["implied"] else beyond(asked.wanted, Tier(row["tier"]), row["repositories"])
 
 
 def _note_refusal(

@@ -16,7 +16,7 @@ from charter.core.access.permissions import Permission
 from charter.core.access.roles import Binding, CustomRole, Reach, Scope, ScopeKind
 from charter.core.access.subjects import Agent, Human
 from charter.core.agents.definitions import covers
-from charter.core.agents.elevation import Elevation
+from charter.core.agents.elevation import Elevation, bounded
 from charter.core.agents.tasks import TaskScope, TaskState
 from charter.core.agents.tiers import Tier, narrower
 from charter.core.kernel.errors import NotFoundError, UnauthenticatedError
@@ -93,6 +93,7 @@ def load_agent(tx: Tx, agent_id: str, credential_id: str | None = None) -> Agent
             t.tasks.c.state.label("task_state"),
             now.c.tier.label("definition_tier"),
             now.c.repositories.label("definition_repositories"),
+            t.agent_definitions.c.implied.label("definition_implied"),
         )
         .join(t.tasks, t.tasks.c.agent_id == t.agents.c.id)
         .join(t.agent_definitions, t.agent_definitions.c.id == t.agents.c.definition_id)
@@ -110,6 +111,10 @@ def load_agent(tx: Tx, agent_id: str, credential_id: str | None = None) -> Agent
     # A definition that was narrowed since narrows what runs; one that was widened changes nothing.
     tier = narrower(Tier(row["tier"]), Tier(row["definition_tier"]))
     allowed = row["definition_repositories"]
+    given = elevations_of(tx, row["id"])
+    if not row["definition_implied"]:
+        widest = Tier(row["definition_tier"])
+        given = tuple(bounded(elevation, widest, allowed) for elevation in given)
     sponsor = load_human(tx, row["sponsor_id"])
     if sponsor is None:  # the foreign key forbids it
         raise NotFoundError("The agent's sponsor does not exist.", fix="Ask an administrator.")
@@ -127,7 +132,7 @@ def load_agent(tx: Tx, agent_id: str, credential_id: str | None = None) -> Agent
         team_id=row["team_id"],
         credential_id=credential_id or "none",
         active=row["state"] == "active",
-        elevations=elevations_of(tx, row["id"]),
+        elevations=given,
         parent=None if row["parent_id"] is None else load_agent(tx, row["parent_id"]),
     )
 

@@ -4,7 +4,8 @@ An agent that meets something outside its tier or its repositories asks for it, 
 yes for this task alone. What it gets is a wider tier, single permissions, or more repositories. An
 elevation widens two of the four sets whose intersection an agent may do (its tier and its task) and
 touches neither of the others: it never gives more than the role of agents holds, so nothing about
-production, votes or policies, and never more than the sponsor holds at that moment.
+production, votes or policies, and never more than the sponsor holds at that moment. The definition
+that the agent is a run of bounds it too; the one that is implied for a single run does not.
 
 It ends with the task, by its own expiry, or by being revoked, whichever comes first. Whether it
 holds is computed each time that the agent is looked at; nothing has to be cleaned up for it to end.
@@ -14,12 +15,13 @@ Source: Spec AP-4, ID-7, ID-8.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from charter.core.access.permissions import Permission
+from charter.core.agents.definitions import covers
 from charter.core.agents.tasks import TaskScope, task_open
 from charter.core.agents.tiers import TIER_PERMISSIONS, Tier
 
@@ -80,6 +82,17 @@ def tier_until(elevations: Iterable[Elevation], tier: Tier) -> datetime | None:
     return max(ends, default=None)
 
 
+def bounded(elevation: Elevation, tier: Tier, repositories: Sequence[str]) -> Elevation:
+    """What is left of an elevation within a definition of this tier and these patterns."""
+    wider = elevation.tier is not None and elevation.tier.rank > tier.rank
+    return replace(
+        elevation,
+        tier=tier if wider else elevation.tier,
+        permissions=elevation.permissions & TIER_PERMISSIONS[tier],
+        repositories=frozenset(r for r in elevation.repositories if covers(repositories, r)),
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class Wanted:
     """What is asked for."""
@@ -96,6 +109,15 @@ def pointless(wanted: Wanted, base: Tier, task: TaskScope, held: Iterable[Elevat
         (wanted.tier is None or wanted.tier.rank <= raised_tier(base, held).rank)
         and wanted.permissions <= raised_permissions(base, held)
         and wanted.repositories <= raised_repositories(task, held)
+    )
+
+
+def beyond(wanted: Wanted, tier: Tier, repositories: Sequence[str]) -> tuple[str, ...]:
+    """What of it a definition of this tier and these patterns does not allow, in words."""
+    return (
+        *([f"the {wanted.tier} tier"] if wanted.tier and wanted.tier.rank > tier.rank else []),
+        *sorted(wanted.permissions - TIER_PERMISSIONS[tier]),
+        *sorted(r for r in wanted.repositories if not covers(repositories, r)),
     )
 
 
