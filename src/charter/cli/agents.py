@@ -328,6 +328,8 @@ def key(call: Call) -> None:
     """
     found = own_thumbprint(make=True)
     call.said({"thumbprint": found}, str(found))
+
+
 @command(
     app,
     "elevate",

@@ -144,6 +144,8 @@ class TokenForm(_Fields):
 
     name: Annotated[str, Field(max_length=200, pattern=r"^[^\n\t]+$")]
     days: Annotated[int, Field(ge=1, le=365)] = 30
+
+
 class ProductionForm(_Fields):
     """Access to production that is asked for."""
 
