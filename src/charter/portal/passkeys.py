@@ -17,7 +17,6 @@ from charter.core.access.sign_in_attempt import own_path
 from charter.core.kernel.errors import (
     CharterError,
     ForbiddenError,
-    InvalidInputError,
     UnauthenticatedError,
 )
 from charter.portal import forms
@@ -94,17 +93,16 @@ def options(visit: Signed) -> Response:
 
 @router.post("/account/passkeys")
 def add(visit: Signed) -> Response:
-    """Keep the passkey that the browser made."""
+    """Keep the passkey that the browser made.
+
+    Without one the script was refused its options, and the same decision says why here; or the
+    form comes back from a confirmation, and the browser is to make one now.
+    """
     form = forms.read(forms.PasskeyForm, visit.form)
     answer = visit.form.get("credential", "")
     if not answer:
-        # The script had no options: say why, by the same decision. Or there is no script at all.
         passkeys.begin_adding(visit.rt, visit.caller)
-        raise InvalidInputError(
-            "The browser made no passkey.",
-            fix="Allow scripts on this page, or use a browser that knows passkeys.",
-            code="no-passkey",
-        )
+        return visit.page("passkey_new.html", {"name": form.name})
     with _in_session():
         passkeys.add(visit.rt, visit.caller, form.name, answer)
     return visit.redirect("/account", "The passkey is added. You can sign in with it from now on.")
