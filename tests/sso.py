@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
+import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -22,6 +23,7 @@ from urllib.parse import parse_qs, urljoin, urlsplit
 import httpx2
 import pytest
 import sqlalchemy as sa
+from joserfc import jwt
 from joserfc.jwk import RSAKey
 
 from charter import clock
@@ -225,12 +227,40 @@ class Sso:
         """Whose session this is."""
         return self.caller(browser).person.handle
 
+    def logout_claims(self, **changes: Any) -> dict[str, Any]:
+        """Those of a good logout token for corp; None leaves one out."""
+        at = int(self.world.clock().timestamp())
+        found = {
+            "iss": self.provider.issuer,
+            "aud": "corp",
+            "iat": at,
+            "exp": at + 120,
+            "jti": uuid.uuid4().hex,
+            "sub": "victim",
+            "events": {"http://schemas.openid.net/event/backchannel-logout": {}},
+            **changes,
+        }
+        return {name: value for name, value in found.items() if value is not None}
+
+    def log_out(self, who: str) -> None:
+        """The provider says that all sessions of this account are over."""
+        token = signed(self.logout_claims(sub=who), signing_key(self.provider.keys[0]))
+        address = f"{self.url}/sign-in/oidc/corp/logout"
+        httpx2.post(address, data={"logout_token": token}).raise_for_status()
+
     def events(self, action: str) -> list[dict[str, Any]]:
         """The events of that action, oldest first."""
         with self.world.rt.database.reading() as tx:
             query = sa.select(t.audit_pending.c.leaf).order_by(t.audit_pending.c.event_id)
             leaves = [json.loads(bytes(row["leaf"])) for row in tx.all(query)]
         return [leaf for leaf in leaves if leaf["action"] == action]
+
+
+def signed(claims: dict[str, Any], key: Any = None, **header: Any) -> str:
+    """A token that the provider could have signed."""
+    key = key or signing_key("first")
+    said = {"alg": "RS256", "kid": key.kid, "typ": "logout+jwt", **header}
+    return jwt.encode(said, claims, key, algorithms=["RS256", "HS256"])
 
 
 def put_policy(world: World, document: Mapping[str, Any]) -> None:

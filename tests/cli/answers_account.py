@@ -20,3 +20,11 @@ SESSION = s.SessionOut(
 PASSKEY = s.PasskeyOut(
     id="psk_1", name="laptop | left", created_at=NOW, last_used_at=None, backed_up=True
 )
+PROVIDER = s.ProviderStateOut(
+    name="corp",
+    label="Corp",
+    issuer="https://id.example.org",
+    usable=True,
+    message="https://id.example.org answers, 2 signing keys",
+    ends_sessions=True,
+)

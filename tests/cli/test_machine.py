@@ -13,6 +13,7 @@ from charter.cli import doctor, machine
 from charter.cli.errors import CommandError
 from tests.cli import answers as a
 from tests.cli import answers_access as aa
+from tests.cli import answers_account as acc
 from tests.spec import spec
 
 
@@ -68,6 +69,7 @@ def healthy(server: Any) -> None:
     server.on("GET /audit/state", a.wire(a.STATE))
     server.on("GET /policies/active", a.wire(a.BUNDLE))
     server.on("GET /keys", a.page(aa.KEY.model_copy(update={"state": "signing"})))
+    server.on("GET /sign-in/providers/state", a.page(acc.PROVIDER))
 
 
 def states(ended: Any) -> dict[str, str]:
@@ -87,6 +89,8 @@ def test_doctor_finds_a_healthy_server(server: Any, charter: Any) -> None:
         "policy",
         "signing keys",
     ):
+    checked = ("python", "server", "sign-in", "controllers", "audit trail", "policy", "providers")
+    for name in checked:
         assert found[name] == "ok", name
     assert found["database"] == "ok"
 
@@ -114,6 +118,12 @@ def _old_controller() -> dict[str, Any]:
             "fail",
         ),
         ("GET /keys", a.page(aa.KEY), "signing keys", "warn"),
+        (
+            "GET /sign-in/providers/state",
+            a.page(acc.PROVIDER.model_copy(update={"usable": False, "message": "It is down."})),
+            "providers",
+            "fail",
+        ),
         ("GET /me", {"nonsense": 1}, "sign-in", "ok"),
     ],
 )
@@ -135,8 +145,9 @@ def test_doctor_finds_what_is_wrong(
 
 def test_doctor_skips_what_you_may_not_see(server: Any, charter: Any) -> None:
     healthy(server)
-    server.answers["GET /controllers"] = a.problem(403, "denied")
-    assert states(charter("doctor", "--json"))["controllers"] == "skipped"
+    for status in (403, 404):
+        server.answers["GET /controllers"] = a.problem(status, "denied")
+        assert states(charter("doctor", "--json"))["controllers"] == "skipped"
 
 
 def test_doctor_without_a_server(charter: Any) -> None:

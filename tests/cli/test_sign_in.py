@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,10 @@ from typing import Any
 import pytest
 
 from charter.api import schemas as s
-from charter.cli import profile
+from charter.cli import profile, session
+from charter.core.access.sign_in_attempt import challenge_of
 from tests.cli import answers as a
+from tests.spec import spec
 
 LINK_SECRET = "charter_lnk_" + "0" * 26 + "_" + "a" * 43
 TOKEN_SECRET = "charter_pat_" + "0" * 26 + "_" + "b" * 43
@@ -74,6 +77,39 @@ def test_an_incomplete_link_is_not_sent(text: str, signed_out: Any, charter: Any
     ended = charter("login", "--link", text)
     assert ended.code == 2
     assert signed_out.requests == []
+
+
+@spec("ID-3")
+def test_login_offers_the_browser_where_people_sign_in_with_a_provider(
+    signed_out: Any, charter: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    signed_out.on("GET /sign-in/providers", a.page(s.WayOut(name="corp", label="Corp")))
+    monkeypatch.setattr(sys.stdin, "isatty", lambda: True)
+    monkeypatch.setattr(session.getpass, "getpass", lambda _prompt: LINK_SECRET)
+    ended = charter("login")
+    assert ended.code == 0
+    assert "To sign in with Corp" in ended.err
+    shown = re.search(r"/sign-in/command-line\?challenge=(\S+)", ended.err)
+    sent = next(r.body for r in signed_out.requests if r.path == "/sign-in")
+    s.SignInIn.model_validate(sent)
+    assert shown is not None
+    assert challenge_of(sent["verifier"]) == shown[1]
+    assert sent["verifier"] not in ended.err + ended.out
+
+
+def test_login_asks_for_a_link_where_there_is_no_provider(
+    signed_out: Any, charter: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys.stdin, "isatty", lambda: True)
+    monkeypatch.setattr(session.getpass, "getpass", lambda _prompt: LINK_SECRET)
+    for providers in (a.page(), None):  # none, or a server that knows no such question
+        signed_out.answers.pop("GET /sign-in/providers", None)
+        if providers is not None:
+            signed_out.on("GET /sign-in/providers", providers)
+        ended = charter("login")
+        assert ended.code == 0
+        assert "command-line" not in ended.err
+        assert "verifier" not in next(r.body for r in signed_out.requests if r.path == "/sign-in")
 
 
 def test_no_token_goes_unencrypted_to_another_machine(charter: Any) -> None:

@@ -57,6 +57,7 @@ SHARED: Final = {
     "portal": {
         "access", "account", "assets", "charts", "confirm", "forms", "identity", "render",
         "routes", "single_sign_on", "source", "visit", "votes",
+        "command_line",
     },
 }  # fmt: skip
 

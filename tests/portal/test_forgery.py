@@ -66,6 +66,7 @@ def test_every_route_but_the_door_wants_a_session(app: FastAPI, visit: Visit) ->
         "/sign-in",
         "/sign-in/passkey",
         "/sign-in/passkey/options",
+        "/sign-in/command-line",
         "/sign-in/oidc/{provider}/start",
         "/sign-in/oidc/{provider}/callback",
         "/sign-in/oidc/{provider}/logout",

@@ -11,6 +11,7 @@ from urllib.parse import urljoin
 import pytest
 import sqlalchemy as sa
 
+from charter.core.access.sign_in_attempt import challenge_of
 from charter.core.kernel.errors import UnauthenticatedError
 from charter.services import identity, people, roles
 from charter.store import tables as t
@@ -275,6 +276,48 @@ def test_step_up_makes_the_provider_ask_again(sso: Sso) -> None:
     assert (sso.world.clock() - session.authenticated_at).total_seconds() < 60
     with pytest.raises(UnauthenticatedError):
         identity.authenticate_session(sso.world.rt, cookie or "")
+
+
+# --- a command line ---------------------------------------------------------------------------
+@spec("ID-3")
+def test_a_command_line_is_signed_in_from_the_browser(sso: Sso) -> None:
+    rt = sso.world.rt
+    sso.provider.account("u-cleo", preferred_username="cleo", groups=["payments-dev"])
+    browser = sso.browser()
+    verifier = "v" * 43
+    here = f"/sign-in/command-line?challenge={challenge_of(verifier)}"
+    door = browser.go(here)
+    button = re.search(r'href="(/sign-in/oidc/corp/start[^"]+)"', door.text)
+    assert button is not None
+    form = browser.go(button[1].replace("&amp;", "&"))
+    asks = browser.fill_in(form, "u-cleo")
+    assert str(asks.url) == sso.url + here
+    fields = dict(re.findall(r'name="(_csrf|challenge)" value="([^"]+)"', asks.text))
+    code = re.search(r"charter_lnk_[\w-]+", browser.send("/sign-in/command-line", fields).text)
+    assert code is not None
+    for wrong in (None, "w" * 43):
+        with pytest.raises(UnauthenticatedError):
+            identity.exchange_link_for_token(rt, code[0], "stolen", wrong)
+    with pytest.raises(UnauthenticatedError):
+        identity.exchange_link(rt, code[0])
+    token = identity.exchange_link_for_token(rt, code[0], "mine", verifier)["secret"]
+    caller = identity.authenticate_bearer(rt, token)
+    assert caller.person.handle == "cleo"
+    assert caller.person.session is not None
+    assert caller.person.session.method == "oidc"
+    # What was handed on ends with the session at the provider, and an unused code with it.
+    unused = re.search(r"charter_lnk_[\w-]+", browser.send("/sign-in/command-line", fields).text)
+    assert unused is not None
+    sso.log_out("u-cleo")
+    with pytest.raises(UnauthenticatedError):
+        identity.authenticate_bearer(rt, token)
+    with pytest.raises(UnauthenticatedError):
+        identity.exchange_link_for_token(rt, unused[0], "late", verifier)
+
+
+def test_an_incomplete_address_of_a_command_line(sso: Sso) -> None:
+    for query in ("", "?challenge=short", "?challenge=" + "x" * 44):
+        assert sso.browser().go(f"/sign-in/command-line{query}").status_code == 422
 
 
 # --- the end ----------------------------------------------------------------------------------

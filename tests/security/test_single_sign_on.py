@@ -6,18 +6,16 @@ import base64
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote, urlencode
 
 import pytest
 from httpx2 import Response
-from joserfc import jwt
 from joserfc.jwk import OctKey
 
 from charter.core.kernel.errors import UnauthenticatedError
 from charter.services import identity
 from tests.spec import spec
-from tests.sso import Browser, Sso, parameters, running_sso, signing_key
+from tests.sso import Browser, Sso, parameters, running_sso, signed, signing_key
 
 
 @pytest.fixture(scope="module")
@@ -211,48 +209,28 @@ def test_the_cookies_stay_in_the_browser(sso: Sso) -> None:
 
 
 # --- logouts ----------------------------------------------------------------------------------
-def logout_claims(sso: Sso, **changes: Any) -> dict[str, Any]:
-    at = int(sso.world.clock().timestamp())
-    found = {
-        "iss": sso.provider.issuer,
-        "aud": "corp",
-        "iat": at,
-        "exp": at + 120,
-        "jti": f"jti-{at}-{len(changes)}",
-        "sub": "victim",
-        "events": {"http://schemas.openid.net/event/backchannel-logout": {}},
-        **changes,
-    }
-    return {name: value for name, value in found.items() if value is not None}
-
-
-def signed(claims: dict[str, Any], key: Any = None, **header: Any) -> str:
-    said = {"alg": "RS256", "kid": "first", "typ": "logout+jwt", **header}
-    key = key or signing_key("first")
-    return jwt.encode(said, claims, key, algorithms=["RS256", "HS256"])
-
-
 def post_logout(sso: Sso, token: str, name: str = "corp") -> Response:
     browser = sso.browser()
     return browser.http.post(f"{sso.url}/sign-in/oidc/{name}/logout", data={"logout_token": token})
 
 
 FORGED: dict[str, Callable[[Sso], str]] = {
-    "another client": lambda s: signed(logout_claims(s, aud="mail")),
-    "another issuer": lambda s: signed(logout_claims(s, iss="https://evil.example")),
-    "a foreign key": lambda s: signed(logout_claims(s), signing_key("foreign"), kid="first"),
-    "an unknown key": lambda s: signed(logout_claims(s), signing_key("foreign"), kid="foreign"),
-    "a nonce": lambda s: signed(logout_claims(s, nonce="n")),
-    "no event": lambda s: signed(logout_claims(s, events=None)),
-    "nobody": lambda s: signed(logout_claims(s, sub=None)),
-    "no id": lambda s: signed(logout_claims(s, jti=None)),
+    "another client": lambda s: signed(s.logout_claims(aud="mail")),
+    "another issuer": lambda s: signed(s.logout_claims(iss="https://evil.example")),
+    "a foreign key": lambda s: signed(s.logout_claims(), signing_key("foreign"), kid="first"),
+    "an unknown key": lambda s: signed(s.logout_claims(), signing_key("foreign"), kid="foreign"),
+    "a nonce": lambda s: signed(s.logout_claims(nonce="n")),
+    "no event": lambda s: signed(s.logout_claims(events=None)),
+    "nobody": lambda s: signed(s.logout_claims(sub=None)),
+    "no id": lambda s: signed(s.logout_claims(jti=None)),
     "held back": lambda s: signed(
-        logout_claims(s, iat=int(s.world.clock().timestamp()) - 700, exp=None)
+        s.logout_claims(iat=int(s.world.clock().timestamp()) - 700, exp=None)
     ),
     "the public key as secret": lambda s: signed(
-        logout_claims(s),
+        s.logout_claims(),
         OctKey.import_key(json.dumps(signing_key("first").as_dict(private=False))),
         alg="HS256",
+        kid="first",
     ),
     "nothing": lambda _: "",
     "nonsense": lambda _: "a.b.c",
@@ -278,7 +256,7 @@ def test_a_logout_counts_once_and_for_its_own_person(sso: Sso) -> None:
     browser.login("victim")
     other.login("attacker")
     at = int(sso.world.clock().timestamp()) - 5
-    token = signed(logout_claims(sso, jti="once", iat=at))
+    token = signed(sso.logout_claims(jti="once", iat=at))
     answer = post_logout(sso, token)
     assert (answer.status_code, answer.content) == (200, b"")
     with pytest.raises(UnauthenticatedError):
@@ -297,7 +275,7 @@ def test_a_logout_that_overtakes_its_sign_in_counts(sso: Sso) -> None:
     # The code is in the browser; at the provider the session ends before Charter sees it.
     sso.world.clock.advance(seconds=30)
     try:
-        assert post_logout(sso, signed(logout_claims(sso, jti="overtakes"))).status_code == 200
+        assert post_logout(sso, signed(sso.logout_claims(jti="overtakes"))).status_code == 200
         refused(sso, browser, browser.go(back), "provider-session-ended")
     finally:
         sso.world.clock.advance(seconds=-30)

@@ -83,7 +83,11 @@ _ROUTERS = (
     notifications.router,
 )
 # Whoever holds a one-time link, and a forge that signs what it sends.
-_WITHOUT_CALLER = {f"{PREFIX}/sign-in", f"{PREFIX}/policies/source/webhook"}
+_WITHOUT_CALLER = {
+    f"{PREFIX}/sign-in",
+    f"{PREFIX}/sign-in/providers",
+    f"{PREFIX}/policies/source/webhook",
+}
 
 
 def build_api(rt: Runtime) -> FastAPI:

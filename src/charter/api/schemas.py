@@ -303,6 +303,25 @@ class SignInIn(In):
 
     link: Annotated[str, Field(max_length=500)]
     token_name: Line = "command line"  # noqa: S105 — a label, no secret
+    verifier: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{43,128}$")] | None = Field(
+        default=None, description="For a link that was made for one command line: RFC 7636."
+    )
+
+
+class WayOut(BaseModel):
+    """A provider that people may sign in with."""
+
+    name: str
+    label: str
+
+
+class ProviderStateOut(WayOut):
+    """How it stands at this moment."""
+
+    issuer: str
+    usable: bool
+    message: str
+    ends_sessions: bool = Field(description="Whether it says when somebody signs out there.")
 
 
 class TokenOut(BaseModel):

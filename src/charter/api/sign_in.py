@@ -6,7 +6,7 @@ from fastapi import APIRouter, Response
 
 from charter.api import schemas as s
 from charter.api.deps import PROBLEMS, AddressDep, CallerDep, RuntimeDep
-from charter.services import identity, overview, tokens
+from charter.services import identity, overview, single_sign_on, tokens
 
 router = APIRouter(tags=["identity"], responses=PROBLEMS)
 
@@ -16,6 +16,22 @@ def sign_in(rt: RuntimeDep, address: AddressDep, body: s.SignInIn) -> s.TokenOut
     """Use a one-time link up for a personal token that lives as long as a session."""
     made = identity.exchange_link_for_token(rt, body.link, body.token_name, address)
     return s.TokenOut(**made)
+    return s.TokenOut(
+        **identity.exchange_link_for_token(rt, body.link, body.token_name, body.verifier)
+    )
+
+
+@router.get("/sign-in/providers")
+def providers(rt: RuntimeDep) -> s.Page[s.WayOut]:
+    """The OpenID providers that people may sign in with, in a browser."""
+    return s.Page[s.WayOut](items=[s.WayOut(**way) for way in single_sign_on.ways(rt)])
+
+
+@router.get("/sign-in/providers/state")
+def provider_states(rt: RuntimeDep, caller: CallerDep) -> s.Page[s.ProviderStateOut]:
+    """How each provider stands, for operators."""
+    found = single_sign_on.states(rt, caller)
+    return s.Page[s.ProviderStateOut](items=[s.ProviderStateOut(**each) for each in found])
 
 
 @router.post("/sign-out", status_code=204)

@@ -66,9 +66,9 @@ class Client:
         )
         self._http: httpx2.Client | None = None
 
-    def get(self, *segments: str, query: Query | None = None) -> Any:
+    def get(self, *segments: str, query: Query | None = None, signed_in: bool = True) -> Any:
         """The body of a GET."""
-        return self._json("GET", segments, query=query).body
+        return self._json("GET", segments, query=query, signed_in=signed_in).body
 
     def post(
         self,

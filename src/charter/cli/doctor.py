@@ -41,7 +41,7 @@ _LEAST_DISK_MIB: Final = MIB_PER_GIB
 _GOOD_DISK_MIB: Final = 5 * MIB_PER_GIB
 # Controllers look at least once a second and sealing follows each write; a minute is far beyond.
 _STALE: Final = timedelta(seconds=60)
-_FORBIDDEN: Final = 403
+_HIDDEN: Final = frozenset({403, 404})  # what one may not see, or not know of
 _CONNECT_SECONDS: Final = 1.0
 _PROGRAM_SECONDS: Final = 20.0
 _COLOURS: Final = {"ok": "green", "warn": "yellow", "fail": "red", "skipped": "dim"}
@@ -217,6 +217,7 @@ def _mail(settings: Settings) -> Check:
 
 # --- the server -----------------------------------------------------------------------------
 _SIGNED_IN_CHECKS: Final = ("sign-in", "controllers", "audit trail", "policy", "signing keys")
+_SIGNED_IN_CHECKS: Final = ("sign-in", "controllers", "audit trail", "policy", "providers")
 
 
 def _server(call: Call) -> Iterator[Check]:
@@ -245,13 +246,15 @@ def _server(call: Call) -> Iterator[Check]:
     yield _asked("audit trail", lambda: _audit(client.get("audit", "state")))
     yield _asked("policy", lambda: _policy(client.get("policies", "active")))
     yield _asked("signing keys", lambda: _keys(client.get("keys")))
+    states = ("sign-in", "providers", "state")
+    yield _asked("providers", lambda: _providers(client.get(*states)["items"]))
 
 
 def _asked(name: str, check: Callable[[], Check]) -> Check:
     try:
         return _guarded(name, check)
     except CommandError as error:
-        if error.status == _FORBIDDEN:
+        if error.status in _HIDDEN:
             return Check(name, "skipped", "you may not see it")
         return Check(name, "fail", error.message, error.fix)
 
@@ -321,3 +324,14 @@ def _policy(bundle: Any) -> Check:
         return Check("policy", "fail", f"It cannot be loaded: {bundle['failing']}", fix)
     rules = "" if bundle.get("rules") is None else f", {bundle['rules']} rules"
     return Check("policy", "ok", f"{bundle['digest'][:19]}…{rules}")
+
+
+def _providers(found: Any) -> Check:
+    """The OpenID providers that people sign in with."""
+    if not found:
+        return Check("providers", "ok", "none; people sign in with links and passkeys")
+    down = [each for each in found if not each["usable"]]
+    if down:
+        fix = "Until it is usable again people sign in with links and passkeys."
+        return Check("providers", "fail", joined(each["message"] for each in down), fix)
+    return Check("providers", "ok", joined(each["message"] for each in found))

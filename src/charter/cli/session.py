@@ -5,6 +5,7 @@ from __future__ import annotations
 import getpass
 import platform
 import re
+import secrets
 import sys
 from typing import Annotated, Any, Final
 from urllib.parse import urlsplit
@@ -16,6 +17,7 @@ from charter.cli.command import Call, command
 from charter.cli.errors import CommandError, ExitCode, usage
 from charter.cli.profile import Saved, Target, forget, is_loopback, normalised, save, target
 from charter.cli.text import joined, one_line, pairs, printable, remark, say, when
+from charter.core.access.sign_in_attempt import challenge_of
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
@@ -60,13 +62,15 @@ def login(
         typer.Option("--allow-http", help="Sign in at another machine without encryption."),
     ] = False,
 ) -> None:
-    """Sign in with a one-time link, and keep the token for later commands.
+    """Sign in with a one-time link or in a browser, and keep the token for later commands.
 
-    The link is exchanged for a personal token, which is saved for this user of this machine only.
+    Where people sign in with a provider, the page for it is shown, and its code is asked for. Link
+    or code is exchanged for a personal token, which is saved for this user of this machine only.
     Before privileged actions Charter may ask for a fresh proof that it is you: take a link from the
     portal (Account, Another device), where you confirm it, and give it to charter login --step-up.
     """
     before = _saved(call, link) if step_up else None
+    verifier = None if step_up or link is not None else _offer_browser(call)
     text = _secret(call, link)
     url = _address(call, text)
     if url.startswith("http://") and not is_loopback(url) and not allow_http:
@@ -80,9 +84,9 @@ def login(
     if not _TOKEN.match(text):
         name = name or f"command line on {platform.node()}"[:_LONGEST_NAME]
         with Client(Target(url, None, None)) as client:
-            made = client.post(
-                "sign-in", body={"link": _bare(text), "token_name": name}, signed_in=False
-            ).body
+            shown = {"link": _bare(text), "token_name": name}
+            shown |= {"verifier": verifier} if verifier else {}
+            made = client.post("sign-in", body=shown, signed_in=False).body
         token, expires_at = str(made["secret"]), made["expires_at"]
     with Client(Target(url, token, None)) as client:
         me = client.get("me")
@@ -132,6 +136,27 @@ def _revoke(saved: Saved) -> None:
             remark(f"The old token could not be revoked: {printable(error.message)}")
 
 
+def _offer_browser(call: Call) -> str | None:
+    """Where people sign in with a provider, show the page for it; the secret of its code."""
+    found = target(call.url)
+    if call.json or not sys.stdin.isatty():
+        return None
+    try:
+        with Client(Target(found.url, None, None)) as client:
+            ways = client.get("sign-in", "providers", signed_in=False)["items"]
+    except CommandError:
+        return None  # a link may lead to another server, or to this one later
+    if not ways:
+        return None
+    verifier = secrets.token_urlsafe(32)
+    labels = joined(one_line(way["label"]) for way in ways)
+    remark(
+        f"To sign in with {labels}, open this page in a browser and paste the code that it shows:"
+        f"\n  {found.url}/sign-in/command-line?challenge={challenge_of(verifier)}"
+    )
+    return verifier
+
+
 def _secret(call: Call, link: str | None) -> str:
     if link is None:
         if call.json or not sys.stdin.isatty():
@@ -139,7 +164,7 @@ def _secret(call: Call, link: str | None) -> str:
                 "There is nobody here to ask for the link.",
                 "Give it with --link LINK, or --link - to read standard input.",
             )
-        link = getpass.getpass("Sign-in link or token (not shown): ")
+        link = getpass.getpass("Code, sign-in link or token (not shown): ")
     elif link == "-":
         link = sys.stdin.readline()
     link = link.strip()

@@ -14,6 +14,7 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
+from charter.core.access.sign_in_attempt import challenge_of
 from charter.core.access.subjects import Human, SessionFacts
 from charter.core.audit.event import ActorRef, AuditEvent, Outcome, Scalar
 from charter.core.kernel.errors import CharterError, UnauthenticatedError
@@ -21,7 +22,7 @@ from charter.services import agent_identity, attempts, networks, secrets
 from charter.services.access import note
 from charter.services.attempts import Door, WrongCredentialError
 from charter.services.proofs import Shown
-from charter.services.provider_sessions import AtProvider
+from charter.services.provider_sessions import AtProvider, at_provider, session_stands
 from charter.services.runtime import Caller, Runtime
 from charter.services.subjects import load_human
 from charter.store import tables as t
@@ -66,10 +67,12 @@ class Proof:
     method: str
     at: datetime
     mfa: bool
+    at_provider: AtProvider | None = None
 
     def as_columns(self) -> dict[str, Any]:
         """As sessions and tokens keep it."""
-        return {"method": self.method, "authenticated_at": self.at, "mfa": self.mfa}
+        there = {} if self.at_provider is None else self.at_provider.columns()
+        return {"method": self.method, "authenticated_at": self.at, "mfa": self.mfa, **there}
 
 
 def exchange_link(
@@ -88,6 +91,7 @@ def exchange_link(
             ip=ip,
             authenticated_at=proof.at,
             user_agent=user_agent,
+            at_provider=proof.at_provider,
         )
 
 
@@ -131,7 +135,7 @@ def open_session(
         created_at=tx.now,
         last_used_at=tx.now,
         expires_at=expires_at,
-        **(at_provider.columns() if at_provider else {}),
+        **({} if at_provider is None else at_provider.columns()),
     )
     _signed_in(tx, person_id, session_id, "session", {"method": method, "mfa": mfa})
     return {"id": session_id, "secret": secret, "csrf_token": csrf_token, "expires_at": expires_at}
@@ -145,6 +149,11 @@ def exchange_link_for_token(
     with link_door(rt, bearer, ip), rt.database.unit_of_work() as tx:
         proof = use_link(tx, bearer)
         networks.admit_person(rt, tx, proof.person_id, ip)
+    rt: Runtime, text: str, name: str, verifier: str | None = None
+) -> dict[str, Any]:
+    """Use a one-time link up and make a personal token, for a command line."""
+    with rt.database.unit_of_work() as tx:
+        proof = use_link(tx, text, verifier)
         lifetime = rt.policy.active(tx).data.credentials.human_session_seconds
         made = make_token(rt, tx, proof, name, lifetime, ip)
         _signed_in(
@@ -207,6 +216,30 @@ def use_link(tx: Tx, bearer: secrets.Bearer | None) -> Proof:
     check_secret(bearer, row, *invalid)
     if row is None or row["used_at"] is not None or row["expires_at"] <= tx.now:
         raise _refused(*invalid)
+def use_link(tx: Tx, text: str, verifier: str | None = None) -> Proof:
+    """Use a one-time link up; who has proved what by it. Raises `UnauthenticatedError`.
+
+    A link that was made for one command line is worth nothing without its `verifier`.
+    """
+    bearer = secrets.parse(text.rsplit("link=", 1)[-1].strip())
+    row = None
+    if bearer is not None and bearer.kind == "lnk":
+        row = tx.one(
+            sa.select(t.sign_in_links).where(t.sign_in_links.c.id == bearer.id).with_for_update()
+        )
+    if (
+        bearer is None
+        or row is None
+        or not bearer.matches(row["secret_hash"])
+        or row["used_at"] is not None
+        or row["expires_at"] <= tx.now
+        or row["challenge"] not in {None, challenge_of(verifier or "")}
+        or not session_stands(tx, row["session_id"])
+    ):
+        raise _refused(
+            "This sign-in link is not valid: it was used already, has expired, or is incomplete.",
+            "Ask an administrator for a new one: charter person link HANDLE.",
+        )
     person = load_human(tx, row["person_id"])
     if person is None or not person.active:
         raise _refused("This account is deactivated.", "Ask an administrator.")
@@ -216,6 +249,7 @@ def use_link(tx: Tx, bearer: secrets.Bearer | None) -> Proof:
         row["method"] or "link",
         row["authenticated_at"] or tx.now,
         bool(row["mfa"]),
+        at_provider(tx, row["session_id"]),
     )
 
 

@@ -119,11 +119,18 @@ def sign_in_link(rt: Runtime, caller: Caller, ref: str) -> dict[str, Any]:
 
 
 def make_link(
-    rt: Runtime, tx: Tx, person_id: str, *, made_by: str, shown: SessionFacts | None = None
+    rt: Runtime,
+    tx: Tx,
+    person_id: str,
+    *,
+    made_by: str,
+    shown: SessionFacts | None = None,
+    challenge: str | None = None,
 ) -> dict[str, Any]:
     """Store a new link for the person; the caller has decided that it may be made.
 
-    With `shown`, the link hands on how and when the person had proved who they are.
+    With `shown`, the link hands on how and when the person had proved who they are, and ends with
+    that session. With `challenge`, only the command line that has its verifier can use it.
     """
     link_id = tx.new_id("link")
     text, secret_hash = secrets.make("lnk", link_id, rt.randomness)
@@ -138,6 +145,8 @@ def make_link(
         method=None if shown is None else shown.method,
         authenticated_at=None if shown is None else shown.authenticated_at,
         mfa=None if shown is None else shown.mfa,
+        session_id=None if shown is None else shown.id,
+        challenge=challenge,
         created_at=tx.now,
         expires_at=expires_at,
     )

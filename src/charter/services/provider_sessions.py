@@ -124,6 +124,24 @@ def _end(tx: Tx, table: sa.Table, provider: OidcProvider, over: LoggedOut) -> in
     return len(ended)
 
 
+def session_stands(tx: Tx, session_id: str | None) -> bool:
+    """Whether the session in which a link was made is still open; links without one stand alone."""
+    if session_id is None:
+        return True
+    c = t.sessions.c
+    open_ = sa.and_(c.id == session_id, c.revoked_at.is_(None), c.expires_at > tx.now)
+    return tx.one(sa.select(c.id).where(open_)) is not None
+
+
+def at_provider(tx: Tx, session_id: str | None) -> AtProvider | None:
+    """How the provider names the session, so that what is made in it ends with it."""
+    c = t.sessions.c
+    row = tx.one(sa.select(t.sessions).where(c.id == session_id, c.identity_id.is_not(None)))
+    if row is None:
+        return None
+    return AtProvider(row["identity_id"], row["provider_subject"], row["provider_sid"])
+
+
 def provider_of_session(rt: Runtime, session_id: str) -> str | None:
     """The provider with which this session was opened."""
     query = (

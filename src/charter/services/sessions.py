@@ -163,10 +163,11 @@ def end_all(rt: Runtime, caller: Caller, person: str) -> dict[str, int]:
 
 
 # --- another device ---------------------------------------------------------------------------
-def hand_over(rt: Runtime, caller: Caller) -> dict[str, Any]:
+def hand_over(rt: Runtime, caller: Caller, challenge: str | None = None) -> dict[str, Any]:
     """A one-time link for oneself, to sign in on another device or at a command line.
 
     It hands on how and when one had proved who one is: whoever uses it is as fresh as this session.
+    With a `challenge`, only the command line that sent it can use the link.
     """
 
     def act(tx: Tx, answer: Answer) -> dict[str, Any]:
@@ -175,7 +176,9 @@ def hand_over(rt: Runtime, caller: Caller) -> dict[str, Any]:
             raise ForbiddenError(
                 "Only a session in a browser can be handed over.", fix="Open the portal: Account."
             )
-        made = people.make_link(rt, tx, caller.id, made_by=caller.id, shown=shown)
+        made = people.make_link(
+            rt, tx, caller.id, made_by=caller.id, shown=shown, challenge=challenge
+        )
         note(tx, caller, "session.handed-over", "person", caller.id, decision_id=answer.id)
         return made
 
