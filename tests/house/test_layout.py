@@ -55,9 +55,8 @@ SHARED: Final = {
         "notification_schemas", "oauth", "opa", "points", "problems", "schemas", "sign_in",
     },
     "portal": {
-        "access", "account", "assets", "charts", "confirm", "forms", "identity", "render",
-        "routes", "single_sign_on", "source", "visit", "votes",
-        "command_line",
+        "access", "account", "assets", "charts", "command_line", "confirm", "forms", "identity",
+        "render", "routes", "single_sign_on", "source", "visit", "votes",
     },
 }  # fmt: skip
 

@@ -297,10 +297,10 @@ def test_a_command_line_is_signed_in_from_the_browser(sso: Sso) -> None:
     assert code is not None
     for wrong in (None, "w" * 43):
         with pytest.raises(UnauthenticatedError):
-            identity.exchange_link_for_token(rt, code[0], "stolen", wrong)
+            identity.exchange_link_for_token(rt, code[0], "stolen", verifier=wrong)
     with pytest.raises(UnauthenticatedError):
         identity.exchange_link(rt, code[0])
-    token = identity.exchange_link_for_token(rt, code[0], "mine", verifier)["secret"]
+    token = identity.exchange_link_for_token(rt, code[0], "mine", verifier=verifier)["secret"]
     caller = identity.authenticate_bearer(rt, token)
     assert caller.person.handle == "cleo"
     assert caller.person.session is not None
@@ -312,7 +312,7 @@ def test_a_command_line_is_signed_in_from_the_browser(sso: Sso) -> None:
     with pytest.raises(UnauthenticatedError):
         identity.authenticate_bearer(rt, token)
     with pytest.raises(UnauthenticatedError):
-        identity.exchange_link_for_token(rt, unused[0], "late", verifier)
+        identity.exchange_link_for_token(rt, unused[0], "late", verifier=verifier)
 
 
 def test_an_incomplete_address_of_a_command_line(sso: Sso) -> None:

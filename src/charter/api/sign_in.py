@@ -14,11 +14,10 @@ router = APIRouter(tags=["identity"], responses=PROBLEMS)
 @router.post("/sign-in", status_code=201)
 def sign_in(rt: RuntimeDep, address: AddressDep, body: s.SignInIn) -> s.TokenOut:
     """Use a one-time link up for a personal token that lives as long as a session."""
-    made = identity.exchange_link_for_token(rt, body.link, body.token_name, address)
-    return s.TokenOut(**made)
-    return s.TokenOut(
-        **identity.exchange_link_for_token(rt, body.link, body.token_name, body.verifier)
+    made = identity.exchange_link_for_token(
+        rt, body.link, body.token_name, address, verifier=body.verifier
     )
+    return s.TokenOut(**made)
 
 
 @router.get("/sign-in/providers")

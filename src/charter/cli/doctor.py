@@ -216,8 +216,14 @@ def _mail(settings: Settings) -> Check:
 
 
 # --- the server -----------------------------------------------------------------------------
-_SIGNED_IN_CHECKS: Final = ("sign-in", "controllers", "audit trail", "policy", "signing keys")
-_SIGNED_IN_CHECKS: Final = ("sign-in", "controllers", "audit trail", "policy", "providers")
+_SIGNED_IN_CHECKS: Final = (
+    "sign-in",
+    "controllers",
+    "audit trail",
+    "policy",
+    "signing keys",
+    "providers",
+)
 
 
 def _server(call: Call) -> Iterator[Check]:

@@ -70,6 +70,7 @@ def callback(request: Request, provider: str) -> Response:
             cookie=request.cookies.get(_cookie_name(rt)),
             session_cookie=request.cookies.get(SESSION_COOKIE),
             ip=address_of(request),
+            user_agent=request.headers.get("user-agent"),
         )
     except CharterError as error:
         response = door(request, None, error)

@@ -142,18 +142,13 @@ def open_session(
 
 
 def exchange_link_for_token(
-    rt: Runtime, text: str, name: str, ip: str | None = None
+    rt: Runtime, text: str, name: str, ip: str | None = None, *, verifier: str | None = None
 ) -> dict[str, Any]:
     """Use a one-time link up and make a personal token, for a command line."""
     bearer = parse_link(text)
     with link_door(rt, bearer, ip), rt.database.unit_of_work() as tx:
-        proof = use_link(tx, bearer)
+        proof = use_link(tx, bearer, verifier)
         networks.admit_person(rt, tx, proof.person_id, ip)
-    rt: Runtime, text: str, name: str, verifier: str | None = None
-) -> dict[str, Any]:
-    """Use a one-time link up and make a personal token, for a command line."""
-    with rt.database.unit_of_work() as tx:
-        proof = use_link(tx, text, verifier)
         lifetime = rt.policy.active(tx).data.credentials.human_session_seconds
         made = make_token(rt, tx, proof, name, lifetime, ip)
         _signed_in(
@@ -203,8 +198,12 @@ def link_door(
     return guarded(rt, Door.SIGN_IN, ip, credential_id=None if bearer is None else bearer.id)
 
 
-def use_link(tx: Tx, bearer: secrets.Bearer | None) -> Proof:
-    """Use a one-time link up; who has proved what by it. Raises `UnauthenticatedError`."""
+def use_link(tx: Tx, bearer: secrets.Bearer | None, verifier: str | None = None) -> Proof:
+    """Use a one-time link up; who has proved what by it. Raises `UnauthenticatedError`.
+
+    A link that was made for one command line is worth nothing without its `verifier`, and one that
+    was made in a session ends with it.
+    """
     invalid = (
         "This sign-in link is not valid: it was used already, has expired, or is incomplete.",
         "Ask an administrator for a new one: charter person link HANDLE.",
@@ -214,32 +213,14 @@ def use_link(tx: Tx, bearer: secrets.Bearer | None) -> Proof:
     links = t.sign_in_links
     row = tx.one(sa.select(links).where(links.c.id == bearer.id).with_for_update())
     check_secret(bearer, row, *invalid)
-    if row is None or row["used_at"] is not None or row["expires_at"] <= tx.now:
-        raise _refused(*invalid)
-def use_link(tx: Tx, text: str, verifier: str | None = None) -> Proof:
-    """Use a one-time link up; who has proved what by it. Raises `UnauthenticatedError`.
-
-    A link that was made for one command line is worth nothing without its `verifier`.
-    """
-    bearer = secrets.parse(text.rsplit("link=", 1)[-1].strip())
-    row = None
-    if bearer is not None and bearer.kind == "lnk":
-        row = tx.one(
-            sa.select(t.sign_in_links).where(t.sign_in_links.c.id == bearer.id).with_for_update()
-        )
     if (
-        bearer is None
-        or row is None
-        or not bearer.matches(row["secret_hash"])
+        row is None
         or row["used_at"] is not None
         or row["expires_at"] <= tx.now
         or row["challenge"] not in {None, challenge_of(verifier or "")}
         or not session_stands(tx, row["session_id"])
     ):
-        raise _refused(
-            "This sign-in link is not valid: it was used already, has expired, or is incomplete.",
-            "Ask an administrator for a new one: charter person link HANDLE.",
-        )
+        raise _refused(*invalid)
     person = load_human(tx, row["person_id"])
     if person is None or not person.active:
         raise _refused("This account is deactivated.", "Ask an administrator.")

@@ -126,6 +126,7 @@ def come_back(
     cookie: str | None,
     session_cookie: str | None,
     ip: str | None,
+    user_agent: str | None,
 ) -> Completion:
     """Take the browser back with what the provider gave it, and open a session.
 
@@ -146,7 +147,7 @@ def come_back(
             with tx.conn.begin_nested():  # a refusal leaves nothing of what was tried
                 known = _enter(rt, tx, provider, attempt, who)
                 _end_shown(tx, session_cookie)
-                session = _open(rt, tx, provider, who, known, ip)
+                session = _open(rt, tx, provider, who, known, ip, user_agent)
         except CharterError as error:
             refusal = error
             _refusal_noted(tx, name, who, error)
@@ -281,7 +282,13 @@ def _check_age(
 
 # --- the session ------------------------------------------------------------------------------
 def _open(
-    rt: Runtime, tx: Tx, provider: OidcProvider, who: SignedIn, known: Row, ip: str | None
+    rt: Runtime,
+    tx: Tx,
+    provider: OidcProvider,
+    who: SignedIn,
+    known: Row,
+    ip: str | None,
+    user_agent: str | None,
 ) -> dict[str, Any]:
     data = rt.policy.active(tx).data
     tx.update(t.external_identities, t.external_identities.c.id == known["id"], last_used_at=tx.now)
@@ -292,6 +299,7 @@ def _open(
         method="oidc",
         mfa=data.single_sign_on.of(provider.config.name).second_factor.shown(who.acr, who.amr),
         ip=ip,
+        user_agent=user_agent,
         authenticated_at=_proved_at(tx.now, who, data.credentials.human_session_seconds),
         at_provider=AtProvider(known["id"], who.provider_subject, who.sid),
     )
