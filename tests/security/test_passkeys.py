@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
 
-from charter.core.kernel.errors import CharterError, ForbiddenError, UnauthenticatedError
+from charter.core.kernel.errors import (
+    CharterError,
+    ForbiddenError,
+    UnauthenticatedError,
+)
 from charter.services import (
     agents,
     identity,
@@ -25,10 +30,13 @@ from tests.passkeys import COOKIE, in_browser, sign_in, with_passkey
 from tests.spec import spec
 from tests.support import World
 
+_PLACES = itertools.cycle(range(1, 250))
+
 
 def refused(world: World, answer: str, cookie: str = COOKIE) -> CharterError:
+    place = f"198.51.100.{next(_PLACES)}"  # each from another address, or guessing slows down
     with pytest.raises(UnauthenticatedError) as refusal:
-        passkey_sign_in.sign_in(world.rt, cookie, answer)
+        passkey_sign_in.sign_in(world.rt, cookie, answer, place)
     assert refusal.value.code == "passkey-refused"
     return refusal.value
 
@@ -124,6 +132,21 @@ def test_a_copy_of_a_passkey_is_found_by_its_counter_and_its_owner_told(world: W
     with_passkey(world, "lee", plain)
     sign_in(world, plain)
     sign_in(world, plain)  # most authenticators count nothing
+
+
+@spec("ID-3", "ID-5")
+def test_guessing_at_the_door_is_slowed_down_for_the_guesser_alone(world: World) -> None:
+    device, _ = with_passkey(world, "dana")
+    codes = []
+    for _ in range(60):
+        options = passkey_sign_in.begin_sign_in(world.rt, COOKIE)
+        answer = device.get(options, rp_id="evil.example")
+        try:
+            passkey_sign_in.sign_in(world.rt, COOKIE, answer, "203.0.113.9")
+        except CharterError as error:
+            codes.append(error.code)
+    assert (codes[0], codes[-1]) == ("passkey-refused", "too-many-attempts")
+    assert sign_in(world, device).id == world.caller("dana").id  # from another address
 
 
 NO_ANSWERS = (

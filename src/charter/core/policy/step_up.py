@@ -22,7 +22,17 @@ from charter.core.policy.reading import Reader
 
 RULE: Final = "access/step-up"
 STOPS_HARM: Final = frozenset(
-    {"agent.kill", "session.end", "workspace.stop", "task.close", "approval.cancel"}
+    {
+        "agent.kill",
+        "agent.lower",
+        "approval.cancel",
+        "break-glass.end",
+        "grant.revoke",
+        "production.revoke",
+        "session.end",
+        "task.close",
+        "workspace.stop",
+    }
 )
 _SHORTEST_SECONDS: Final = 60  # anything less would be over before the form is filled in
 _FIRST_PASSKEY: Final = "passkey.manage"
