@@ -35,6 +35,8 @@ BODIES: Final[dict[str, dict[str, Any]]] = {
     f"PUT {API}/passkeys/{{passkey}}": {"json": {"name": "laptop"}},
     f"DELETE {API}/passkeys/{{passkey}}": {"params": {"last": "true"}},
     f"POST {API}/people": {"json": {"handle": "newcomer"}},
+    f"POST {API}/scim/tokens": {"json": {"name": "okta-two", "directory": "okta"}},
+    f"POST {API}/scim/adoptions": {"json": {"directory": "okta", "kind": "person", "ref": "otto"}},
     f"POST {API}/teams": {"json": {"name": "search-two"}},
     f"POST {API}/teams/{{team}}/members": {"json": {"person": "otto"}},
     f"POST {API}/projects": {"json": {"name": "ledger", "team": "payments"}},

@@ -39,6 +39,7 @@ from charter.services import (
     people,
     production,
     quota_overrides,
+    scim,
     workspace_use,
     workspaces,
 )
@@ -176,6 +177,7 @@ def _furnish(world: World) -> tuple[dict[str, str], dict[str, str | None]]:
     point = enforcement_points.register(rt, world.admin, kind="opa", name="edge", settings={})
     _, passkey = with_passkey(world, "dana")
     browser, _ = in_browser(world, "dana")
+    provisioning = scim.create_token(rt, world.admin, name="okta", directory="okta", days=30)
     with rt.database.unit_of_work() as tx:
         tx.update(t.people, email=t.people.c.handle + "@example.org")
         # She has a passkey and signed in with it, or she could not touch her passkeys.
@@ -203,6 +205,7 @@ def _furnish(world: World) -> tuple[dict[str, str], dict[str, str | None]]:
             "passkey": passkey,
             "session": browser.credential_id,
             "point": point["id"],
+            "token": provisioning["id"],
             "template": "scratch@0.1.0",
             "review": review,
             "number": "1",

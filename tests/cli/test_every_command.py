@@ -26,6 +26,7 @@ from tests.cli import answers_account as acc
 from tests.cli import answers_elevation as ae
 from tests.cli import answers_notifications as an
 from tests.cli import answers_policy as ap
+from tests.cli import answers_scim as asc
 from tests.spec import spec
 
 LEAVES = {" ".join(path): leaf for path, leaf in reference.all_leaves()}
@@ -79,6 +80,12 @@ CALLS: dict[str, tuple[list[str], dict[str, Any]]] = {
         {"POST /people/dana/sign-in-link": s.LinkOut(url="http://x/?link=y", expires_at=a.NOW)},
     ),
     "person deactivate": (["dana", "--yes"], {"POST /people/dana/deactivate": a.PERSON}),
+    "person reactivate": (["dana"], {"POST /people/dana/reactivate": a.PERSON}),
+    "person show": (["dana"], {"GET /people/dana": asc.PERSON_DETAIL}),
+    "scim token list": ([], {"GET /scim/tokens": a.page(asc.SCIM_TOKEN)}),
+    "scim token create": (["okta", "--directory", "okta"], {"POST /scim/tokens": asc.SCIM_TOKEN}),
+    "scim token revoke": (["a", "--yes"], {"POST /scim/tokens/a/revoke": asc.SCIM_TOKEN}),
+    "scim adopt": (["okta", "--person", "dana"], {"POST /scim/adoptions": asc.ADOPTION}),
     "team list": ([], {"GET /teams": a.page(a.TEAM)}),
     "team create": (["web"], {"POST /teams": a.TEAM}),
     "team add": (["web", "dana"], {"POST /teams/web/members": None}),
@@ -495,6 +502,8 @@ def test_request_bodies_are_what_the_api_takes(
         "keys rotate": s.KeyRotateIn,
         "agent end": s.TaskEndIn,
         "person create": s.PersonIn,
+        "scim token create": s.ScimTokenIn,
+        "scim adopt": s.AdoptionIn,
         "team create": s.TeamIn,
         "team add": s.MemberIn,
         "project create": s.ProjectIn,

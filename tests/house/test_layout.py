@@ -32,6 +32,7 @@ NOUNS: Final = (
     "production",
     "quotas",
     "roles",
+    "scim",
     "sessions",
     "templates",
     "workspaces",
@@ -43,6 +44,7 @@ ABSENT: Final = {
         "enforcement_points",
         "kubernetes",
         "people",
+        "scim",
         "templates",
     },
     "api": set(),
@@ -52,7 +54,8 @@ ABSENT: Final = {
 SHARED: Final = {
     "api": {
         "access", "app", "authzen", "deps", "headers", "introspection", "limits", "metrics",
-        "notification_schemas", "oauth", "opa", "points", "problems", "schemas", "sign_in",
+        "notification_schemas", "oauth", "opa", "points", "problems", "schemas",
+        "scim_protocol", "sign_in",
     },
     "portal": {
         "access", "account", "assets", "charts", "command_line", "confirm", "forms", "identity",

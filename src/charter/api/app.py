@@ -41,6 +41,8 @@ from charter.api import (
     production,
     quotas,
     roles,
+    scim,
+    scim_protocol,
     sessions,
     sign_in,
     templates,
@@ -58,6 +60,7 @@ _ROUTERS = (
     sessions.router,
     passkeys.router,
     people.router,
+    scim.router,
     roles.router,
     access.router,
     access_reviews.router,
@@ -111,6 +114,7 @@ def build_api(rt: Runtime) -> FastAPI:
     app.include_router(authzen.router)
     app.include_router(introspection.router)
     app.include_router(oauth.router)
+    app.include_router(scim_protocol.router)
     app.state.admission = AdmissionDesk(rt)
     app.include_router(kubernetes.router)
     _health(app, rt)

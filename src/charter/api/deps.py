@@ -106,7 +106,7 @@ Cursor = Annotated[
     Query(pattern=r"^[A-Za-z0-9_:.-]{1,100}$", description="`next` of the page before."),
 ]
 Limit = Annotated[int, Query(ge=1, le=200)]
-Filter = Annotated[str | None, Query(pattern=r"^[A-Za-z0-9_:./-]{1,100}$")]
+Filter = Annotated[str | None, Query(pattern=r"^[A-Za-z0-9_:.@+/-]{1,128}$")]
 
 _WORDS: Final = {
     400: "The request is malformed.",

@@ -6,7 +6,7 @@ from fastapi import APIRouter, Response
 
 from charter.api import schemas as s
 from charter.api.deps import PROBLEMS, CallerDep, Cursor, Limit, RuntimeDep
-from charter.services import people
+from charter.services import people, people_views
 
 router = APIRouter(tags=["people"], responses=PROBLEMS)
 
@@ -27,6 +27,12 @@ def create_person(rt: RuntimeDep, caller: CallerDep, body: s.PersonIn) -> s.Pers
     return s.PersonOut(**people.create_person(rt, caller, **body.model_dump()))
 
 
+@router.get("/people/{person}")
+def get_person(rt: RuntimeDep, caller: CallerDep, person: s.Reference) -> s.PersonDetailOut:
+    """One person: where they come from, where they belong, what they hold."""
+    return s.PersonDetailOut(**people_views.get(rt, caller, person))
+
+
 @router.post("/people/{person}/sign-in-link", status_code=201)
 def sign_in_link(rt: RuntimeDep, caller: CallerDep, person: s.Reference) -> s.LinkOut:
     """A one-time link with which that person signs in."""
@@ -35,8 +41,14 @@ def sign_in_link(rt: RuntimeDep, caller: CallerDep, person: s.Reference) -> s.Li
 
 @router.post("/people/{person}/deactivate")
 def deactivate(rt: RuntimeDep, caller: CallerDep, person: s.Reference) -> s.PersonOut:
-    """Switch a person off; their sessions and tokens end at once."""
+    """Switch a person off; all that they can act with ends at once."""
     return s.PersonOut(**people.deactivate(rt, caller, person))
+
+
+@router.post("/people/{person}/reactivate")
+def reactivate(rt: RuntimeDep, caller: CallerDep, person: s.Reference) -> s.PersonOut:
+    """Switch a person on again: the account comes back, and nothing that it had."""
+    return s.PersonOut(**people.reactivate(rt, caller, person))
 
 
 @router.get("/teams")

@@ -48,7 +48,7 @@ Justification = Annotated[
 Reference = Annotated[
     str,
     Field(
-        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$",
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._@+-]{0,127}$",
         description="An id or, where names are unique, a name.",
     ),
 ]
@@ -459,6 +459,65 @@ class PersonOut(BaseModel):
     time_zone: str
     created_at: datetime
     deactivated_at: datetime | None
+
+
+class PersonDetailOut(PersonOut):
+    """A person with where they come from, where they belong, and what they hold."""
+
+    source: str = Field(description="local, scim or oidc: who keeps the account.")
+    directory: str | None = Field(description="The SCIM directory that keeps it.")
+    external_id: str | None = Field(description="What that directory calls them.")
+    removed_at: datetime | None
+    manager: str | None
+    teams: list[str]
+    roles: list[str]
+    signs_in_with: list[str] = Field(description="Identity providers by which they signed in.")
+    last_sign_in_at: datetime | None
+
+
+class ScimTokenIn(In):
+    """A new provisioning token."""
+
+    name: Slug
+    directory: Slug
+    days: Annotated[int, Field(ge=1, le=3650)] = 365
+
+
+class ScimTokenOut(BaseModel):
+    """A provisioning token, without its secret."""
+
+    id: str
+    name: str
+    directory: str
+    created_by: str
+    created_at: datetime
+    expires_at: datetime
+    last_used_at: datetime | None
+    revoked_at: datetime | None
+
+
+class ScimTokenMadeOut(ScimTokenOut):
+    """A new provisioning token, with its secret, this once, and where it is used."""
+
+    secret: str
+    url: str
+
+
+class AdoptionIn(In):
+    """Hand a person or a team over to a directory."""
+
+    directory: Slug
+    kind: Literal["person", "team"]
+    ref: Reference
+
+
+class AdoptionOut(BaseModel):
+    """What was handed over."""
+
+    kind: str
+    id: str
+    name: str
+    directory: str
 
 
 class LinkOut(BaseModel):

@@ -63,6 +63,7 @@ SECTIONS: Final[tuple[tuple[str, tuple[Entry, ...]], ...]] = (
                 ("passkeys",),
             ),
             Entry("person", "people", "People and their sign-in links.", ("people", "persons")),
+            Entry("scim", "scim", "Directories that provision people and teams."),
             Entry("team", "teams", "Teams, their members and quotas.", ("teams",)),
             Entry("quota", "quotas", "More of a quota for a while.", ("quotas",)),
             Entry("project", "projects", "Projects of teams.", ("projects",)),

@@ -9,7 +9,7 @@ import typer
 from charter.cli.arguments import given
 from charter.cli.command import All, Call, Limit, Yes, command, noun
 from charter.cli.show import table
-from charter.cli.text import one_line, say, when
+from charter.cli.text import joined, one_line, pairs, say, when
 
 app = noun("People and their sign-in links.")
 
@@ -88,3 +88,50 @@ def deactivate(call: Call, person: Handle, yes: Yes = False) -> None:
     found = call.client.post("people", person, "deactivate").body
     document = found if isinstance(found, dict) else {"handle": person}
     call.said(document, f"{one_line(document['handle'])} is deactivated.")
+
+
+@command(app, "reactivate", examples=["charter person reactivate dana"])
+def reactivate(call: Call, person: Handle) -> None:
+    """Open an account again; roles, tokens and agents do not come back with it."""
+    found = call.client.post("people", person, "reactivate").body
+    document = found if isinstance(found, dict) else {"handle": person}
+    who = one_line(document["handle"])
+    call.said(document, f"{who} is active again, and holds no role: charter role grant {who} ROLE")
+
+
+@command(app, "show", examples=["charter person show dana", "charter person show dana --json"])
+def show(call: Call, person: Handle) -> None:
+    """Show where somebody comes from, their manager, teams, roles and last sign-in."""
+    found = call.client.get("people", person)
+    call.answer(found, lambda: _show(found))
+
+
+_KEPT_BY = {"local": "kept here", "scim": "provisioned by SCIM", "oidc": "came by single sign-on"}
+
+
+def _show(found: Any) -> None:
+    source = _KEPT_BY.get(found["source"], found["source"])
+    state = "active"
+    if found["deactivated_at"]:
+        state = f"deactivated {when(found['deactivated_at'])}"
+    if found["removed_at"]:
+        state = f"removed by its directory {when(found['removed_at'])}"
+    pairs(
+        [
+            ("handle", found["handle"]),
+            ("id", found["id"]),
+            ("name", found["display_name"]),
+            ("e-mail", found["email"]),
+            ("state", state),
+            ("account", source),
+            ("directory", found["directory"]),
+            ("external id", found["external_id"]),
+            ("manager", found["manager"]),
+            ("teams", joined(found["teams"], "none")),
+            ("roles", joined(found["roles"], "none")),
+            ("signs in with", joined(found["signs_in_with"], "one-time links")),
+            ("last sign-in", when(found["last_sign_in_at"]) or "never"),
+            ("time zone", found["time_zone"]),
+            ("since", when(found["created_at"])),
+        ]
+    )

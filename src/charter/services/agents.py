@@ -39,7 +39,7 @@ from charter.services.agent_credentials import Wanted
 from charter.services.decisions import Answer, Question, ask, grants_of, refuse_unless_allowed
 from charter.services.kill_switch import kill_sandboxes, write_stopped
 from charter.services.runtime import Caller, Runtime
-from charter.services.subjects import load_agent
+from charter.services.subjects import hold_starter, load_agent
 from charter.services.workspace_records import set_desired
 from charter.store import tables as t
 from charter.store.unit_of_work import Tx
@@ -141,6 +141,7 @@ def create_in(
     rt: Runtime, tx: Tx, caller: Caller, request: dict[str, Any]
 ) -> tuple[Answer, str | None]:
     """Decide and, on a yes, write agent and task; for `create` and approvals."""
+    hold_starter(tx, caller)
     team, project = lookup.place(tx, caller, request.get("team"), request.get("project"))
     deadline = tx.now + timedelta(minutes=request["minutes"])
     bounds = agent_instances.bounds(rt, tx, caller, request, team_id=team["id"], deadline=deadline)
@@ -235,8 +236,6 @@ def _of(bounds: agent_instances.Bounds) -> dict[str, Any]:
 
 
 # --- reading ----------------------------------------------------------------------------------
-
-
 def list_page(
     rt: Runtime,
     caller: Caller,

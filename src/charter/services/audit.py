@@ -35,7 +35,7 @@ def _view(tx: Tx, index: int | None, leaf: bytes, private: str | None) -> dict[s
     event = json.loads(leaf)
     actor = event["actor"]
     name = actor["id"]
-    if actor["kind"] in {"human", "agent"}:
+    if actor["kind"] in {"human", "agent", "system"}:
         name = lookup.subject_name(tx, actor["id"])
     return {
         "index": index,

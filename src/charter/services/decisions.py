@@ -36,7 +36,7 @@ from charter.core.resources.quotas import QuotaLine
 from charter.services import lookup, paging
 from charter.services.documents import decision_document
 from charter.services.policy_point import ActivePolicy, write_down
-from charter.services.runtime import Caller, Runtime
+from charter.services.runtime import Actor, Caller, Provisioner, Runtime
 from charter.store import tables as t
 from charter.store.unit_of_work import Row, Tx
 
@@ -49,7 +49,7 @@ _NOT_VISIBLE: Final = "invariant/not-visible"
 class Question:
     """What is to be decided. `resource_facts`, `context` and `request` are what policy sees."""
 
-    caller: Caller
+    caller: Actor
     action: Permission
     resource: ResourceRef
     resource_facts: Mapping[str, object]
@@ -143,7 +143,7 @@ def ask(rt: Runtime, tx: Tx, question: Question) -> Answer:
         t.decisions,
         id=decision_id,
         at=tx.now,
-        subject_kind="agent" if question.caller.is_agent else "human",
+        subject_kind=actor(question.caller).kind,
         subject_id=question.caller.id,
         action=question.action.value,
         resource_kind=resource.kind,
@@ -200,7 +200,7 @@ def record(tx: Tx, question: Question, answer: Answer) -> None:
     )
 
 
-def emergency_facts(tx: Tx, caller: Caller) -> dict[str, Scalar]:
+def emergency_facts(tx: Tx, caller: Actor) -> dict[str, Scalar]:
     """The mark of everything that somebody does under break-glass; empty in ordinary times."""
     if not isinstance(caller.subject, Human):
         return {}
@@ -208,8 +208,10 @@ def emergency_facts(tx: Tx, caller: Caller) -> dict[str, Scalar]:
     return {} if emergency is None else {"break_glass": emergency}
 
 
-def actor(caller: Caller) -> ActorRef:
+def actor(caller: Actor) -> ActorRef:
     """The caller as the trail names it: by opaque ids."""
+    if isinstance(caller, Provisioner):
+        return ActorRef("system", caller.id, None, caller.credential_id)
     return ActorRef(
         kind="agent" if caller.is_agent else "human",
         id=caller.id,

@@ -18,7 +18,8 @@ from charter.core.access.delegation import (
     task_repositories,
 )
 from charter.core.access.roles import permissions_of, roles_of
-from charter.core.access.subjects import Agent
+from charter.core.access.subjects import Agent, System
+from charter.core.access.systems import SYSTEM_PERMISSIONS
 from charter.core.kernel.canonical import rfc3339
 from charter.store.unit_of_work import Tx
 
@@ -32,6 +33,17 @@ def subject_facts(tx: Tx, question: Question) -> dict[str, Any]:
     from_where: dict[str, Any] = {} if question.caller.ip is None else {"ip": question.caller.ip}
     if question.caller.networks is not None:
         from_where["networks"] = question.caller.networks
+    if isinstance(subject, System):
+        return {
+            "kind": "system",
+            "id": subject.id,
+            "name": subject.name,
+            "roles": [],
+            "teams": [],
+            "permissions": sorted(SYSTEM_PERMISSIONS),
+            "via": question.caller.via,
+            **from_where,
+        }
     if isinstance(subject, Agent):
         return {
             "kind": "agent",
@@ -92,6 +104,8 @@ def decision_document(tx: Tx, question: Question) -> dict[str, Any]:
 def _credential_facts(question: Question, now: datetime) -> dict[str, Any]:
     """What is known of the agent's task, or of how and when a person signed in."""
     subject = question.caller.subject
+    if isinstance(subject, System):
+        return {}
     if not isinstance(subject, Agent):
         session = subject.session
         if session is None:

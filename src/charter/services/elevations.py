@@ -34,7 +34,7 @@ from charter.services.access import carry_out, missing, note
 from charter.services.decisions import Answer, Question, ask, grants_of, refuse_unless_allowed
 from charter.services.lifecycle import recheck_agent
 from charter.services.runtime import Caller, Runtime
-from charter.services.subjects import hold_agent, load_agent
+from charter.services.subjects import hold_starter, load_agent
 from charter.store import tables as t
 from charter.store.unit_of_work import Row, Tx
 
@@ -65,7 +65,7 @@ def request(
     """Ask for more room for an agent's task: `approval`, or `elevation` where none is needed."""
     refusal: CharterError | None = None
     with rt.database.unit_of_work() as tx:
-        hold_agent(tx, caller)
+        hold_starter(tx, caller)
         pending = {
             "agent_id": records.find(tx, caller, ref),
             "tier": tier,

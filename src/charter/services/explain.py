@@ -117,6 +117,8 @@ def _who(tx: Tx, facts: Mapping[str, Any]) -> str:
         return str(facts["document"]["subject"].get("id", "Somebody without a name"))
     if subject["kind"] == "human":
         return str(subject["handle"])
+    if subject["kind"] == "system":
+        return f"the directory {subject['name']}"
     row = tx.one(sa.select(t.agents.c.name).where(t.agents.c.id == subject["id"]))
     return f"the agent {subject['id'] if row is None else row['name']}"
 

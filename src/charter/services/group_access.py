@@ -44,6 +44,21 @@ def bring_in_line(
     )
 
 
+def directory_in_line(
+    rt: Runtime, tx: Tx, person_id: str, directory: str, groups: Iterable[str]
+) -> None:
+    """As `bring_in_line`, for groups of a SCIM directory that policy names among the providers.
+
+    A directory that it does not name gives no roles: `default` is about signing in only.
+    """
+    data = rt.policy.active(tx).data
+    known = data.single_sign_on.providers.get(directory)
+    if known is not None:
+        _Alignment(tx, person_id, f"scim-groups:{directory}").carry_out(
+            given_by(known.groups, groups), data.role_conflicts
+        )
+
+
 class _Alignment:
     """One person's memberships and roles from one source, in one transaction."""
 

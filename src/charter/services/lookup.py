@@ -38,10 +38,14 @@ def project(tx: Tx, ref: str) -> Row:
 
 
 def subject_names(tx: Tx, ids: Iterable[str]) -> dict[str, str]:
-    """Handles of people and names of agents, by id; what is neither is left out."""
+    """Handles of people, names of agents and of directories' tokens, by id; others are left out."""
     wanted = set(ids)
     found: dict[str, str] = {}
-    for table, column in ((t.people, "handle"), (t.agents, "name")):
+    for table, column in (
+        (t.people, "handle"),
+        (t.agents, "name"),
+        (t.scim_tokens, "name"),
+    ):
         rows = tx.all(sa.select(table.c.id, table.c[column]).where(table.c.id.in_(wanted)))
         found |= {row["id"]: row[column] for row in rows}
     return found

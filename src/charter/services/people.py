@@ -15,11 +15,10 @@ from charter.core.access.reach import reach_set
 from charter.core.access.subjects import SessionFacts
 from charter.core.kernel.errors import ConflictError, InvalidInputError
 from charter.core.resources.amounts import DIMENSIONS
-from charter.services import lookup, paging, quotas, secrets
+from charter.services import deactivation, lookup, paging, people_views, quotas, secrets
 from charter.services.access import carry_out, missing, note, simple
 from charter.services.approval_requests import notify
 from charter.services.decisions import Answer
-from charter.services.roles import keep_one_admin
 from charter.services.runtime import Caller, Runtime
 from charter.store import tables as t
 from charter.store.unit_of_work import Row, Tx
@@ -42,13 +41,7 @@ def list_people(
 ) -> dict[str, Any]:
     """People that the caller may see: everybody, those of the caller's teams, or oneself."""
     with rt.database.reading() as tx:
-        reach = reach_set(caller.subject, Permission.PEOPLE_VIEW, tx.now)
-        query = sa.select(t.people)
-        if not reach.everything:
-            mates = sa.select(t.team_members.c.person_id).where(
-                t.team_members.c.team_id.in_(reach.teams)
-            )
-            query = query.where(sa.or_(t.people.c.id == caller.person.id, t.people.c.id.in_(mates)))
+        query = sa.select(t.people).where(people_views.visible(tx, caller))
         return paging.newest_first(tx, query, t.people.c.id, _person_view, cursor, limit)
 
 
@@ -154,27 +147,34 @@ def make_link(
 
 
 def deactivate(rt: Runtime, caller: Caller, ref: str) -> dict[str, Any]:
-    """Switch a person off: sessions and tokens end, and their agents are refused from now on."""
+    """Switch a person off; all that they can act with ends at once (`services/deactivation.py`)."""
+
+    def act(tx: Tx, answer: Answer) -> tuple[deactivation.Ended, dict[str, Any]]:
+        row = lookup.person(tx, ref)
+        deactivation.refuse_own(caller, row)
+        ended = deactivation.end(tx, caller, row, decision_id=answer.id)
+        return ended, _person_view(lookup.person(tx, row["id"]))
+
+    ended, shown = carry_out(
+        rt, lambda _: simple(caller, Permission.PEOPLE_MANAGE, ResourceRef("person")), act
+    )
+    deactivation.stop(rt, caller, ended)
+    return shown
+
+
+def reactivate(rt: Runtime, caller: Caller, ref: str) -> dict[str, Any]:
+    """Switch a person on again: the account comes back, without roles, tokens or anything else."""
 
     def act(tx: Tx, answer: Answer) -> dict[str, Any]:
         row = lookup.person(tx, ref)
-        if row["id"] == caller.id:
+        if row["removed_at"] is not None:
             raise ConflictError(
-                "You cannot deactivate yourself.",
-                fix="Ask another administrator.",
-                code="own-account",
+                f"{row['handle']} was removed by the directory {row['directory']}.",
+                fix="A new account is made for a person who comes back.",
+                code="person-removed",
             )
-        keep_one_admin(tx, without=t.people.c.id == row["id"])
-        tx.update(t.people, t.people.c.id == row["id"], deactivated_at=tx.now)
-        for table in (t.sessions, t.api_tokens):
-            tx.update(
-                table,
-                table.c.person_id == row["id"],
-                table.c.revoked_at.is_(None),
-                revoked_at=tx.now,
-            )
-        note(tx, caller, "person.deactivated", "person", row["id"], decision_id=answer.id)
-        return _person_view({**row, "deactivated_at": tx.now})
+        deactivation.reactivate(tx, caller, row, decision_id=answer.id)
+        return _person_view(lookup.person(tx, row["id"]))
 
     return carry_out(
         rt, lambda _: simple(caller, Permission.PEOPLE_MANAGE, ResourceRef("person")), act

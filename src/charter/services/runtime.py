@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from charter.adapters.identity.oidc import OidcProvider
 from charter.adapters.workspaces.port import Provider
-from charter.core.access.subjects import Agent, Human
+from charter.core.access.subjects import Agent, Human, System
 from charter.services.policy_point import PolicyPoint
 from charter.settings import Settings
 from charter.store.group_commit import GroupCommit
@@ -93,3 +93,36 @@ class Caller:
     def person(self) -> Human:
         """The human who is asking or, for an agent, its sponsor."""
         return self.subject.sponsor if isinstance(self.subject, Agent) else self.subject
+
+
+@dataclass(frozen=True, slots=True)
+class Provisioner:
+    """A directory that provisions by SCIM: the system that is asking, by which token of its own."""
+
+    subject: System
+    directory: str
+    ip: str | None = None
+    networks: str | None = None
+
+    @property
+    def id(self) -> str:
+        """The system's identifier, which is its token's."""
+        return self.subject.id
+
+    @property
+    def credential_id(self) -> str:
+        """The token that was shown."""
+        return self.subject.id
+
+    @property
+    def via(self) -> str:
+        """By which door it came."""
+        return "scim"
+
+    @property
+    def is_agent(self) -> bool:
+        """No."""
+        return False
+
+
+Actor = Caller | Provisioner

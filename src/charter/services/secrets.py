@@ -23,12 +23,20 @@ KINDS: Final = {
     "pat": "token",
     "ses": "session",
     "lnk": "link",
+    "scm": "directory",
     "cep": "enforcement point",
     "prd": "production access",
 }
-_PREFIX_OF: Final = {"pat": "tok", "ses": "ses", "lnk": "lnk", "cep": "pep", "prd": "pac"}
+_PREFIX_OF: Final = {
+    "pat": "tok",
+    "ses": "ses",
+    "lnk": "lnk",
+    "scm": "scm",
+    "cep": "pep",
+    "prd": "pac",
+}
 _SHAPE: Final = re.compile(
-    r"^(?:charter_(pat|ses|lnk|prd)|(cep))_([0-9a-hjkmnp-tv-z]{26})_([A-Za-z0-9_-]{43})$"
+    r"^(?:charter_(pat|ses|lnk|scm|prd)|(cep))_([0-9a-hjkmnp-tv-z]{26})_([A-Za-z0-9_-]{43})$"
 )
 
 

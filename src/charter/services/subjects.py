@@ -166,14 +166,21 @@ def elevations_of(tx: Tx, agent_id: str) -> tuple[Elevation, ...]:
     )
 
 
-def hold_agent(tx: Tx, caller: Caller) -> None:
-    """Make an agent's starting of something and its end wait for each other; no-op for people.
+def hold_starter(tx: Tx, caller: Caller) -> None:
+    """Make the starting of something and the end of who starts it wait for each other.
 
-    Its credential was looked at before this transaction. Without the lock, what it starts in the
-    moment of its end would be missed by the kill switch. The lock is exclusive, because shared
-    ones can keep an exclusive one waiting for as long as new ones come.
+    The credential was looked at before this transaction. Without the lock, what an agent or a
+    person starts in the moment of their end would be missed by what ends them. The lock is
+    exclusive, because shared ones can keep an exclusive one waiting for as long as new ones come.
     """
     if not isinstance(caller.subject, Agent):
+        person = tx.one(
+            sa.select(t.people.c.deactivated_at)
+            .where(t.people.c.id == caller.id)
+            .with_for_update(key_share=True)
+        )
+        if person is None or person["deactivated_at"] is not None:
+            raise UnauthenticatedError("This account is deactivated.", fix="Ask an administrator.")
         return
     row = tx.one(
         sa.select(t.agents.c.state)

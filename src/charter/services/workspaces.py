@@ -26,7 +26,7 @@ from charter.services.access import carry_out, missing, note
 from charter.services.decisions import Answer, Question, ask, refuse_unless_allowed
 from charter.services.lifecycle import facts_of_workspace
 from charter.services.runtime import Caller, Runtime
-from charter.services.subjects import hold_agent
+from charter.services.subjects import hold_starter
 from charter.services.workspace_questions import (
     WorkspaceRequest,
     approved_digest,
@@ -97,7 +97,7 @@ def create_in(
     rt: Runtime, tx: Tx, caller: Caller, request: WorkspaceRequest
 ) -> tuple[Answer, str | None]:
     """Decide under locked quotas and, on a yes, write the workspace; for `create` and approvals."""
-    hold_agent(tx, caller)
+    hold_starter(tx, caller)
     plan = resolve_plan(rt, tx, caller, request)
     question = create_question(rt, tx, caller, plan, lock=True)
     answer = ask(rt, tx, question)
@@ -254,7 +254,7 @@ def start_in(
     rt: Runtime, tx: Tx, caller: Caller, ref: str, justification: str | None = None
 ) -> tuple[Answer, str | None]:
     """Decide under locked quotas and, on a yes, decide that it runs; for `start` and approvals."""
-    hold_agent(tx, caller)
+    hold_starter(tx, caller)
     row = records.find(tx, caller, ref, lock=True)
     records.refuse_deleted(row)
     running = row["desired"] == Desired.RUNNING and row["observed"] != WorkspaceState.FAILED

@@ -68,10 +68,18 @@ people = sa.Table(
     sa.Column("time_zone", sa.Text, nullable=False, server_default="UTC"),
     _at("created_at"),
     _at("deactivated_at", null=True),
+    _text("deactivated_by", null=True),  # a person or a directory's token, by id
     sa.Column("source", sa.Text, nullable=False, server_default="local"),  # local, scim, oidc
     _ref("manager_id", "people", null=True),
     *_of_a_directory(),
     sa.Index(None, "manager_id"),
+    sa.Index(
+        "uq_people_user_name",
+        "directory",
+        sa.text("lower(scim ->> 'userName')"),
+        unique=True,
+        postgresql_where=sa.text("removed_at IS NULL"),
+    ),
     sa.Index(None, "directory", "external_id"),
 )
 teams = sa.Table(

@@ -1,1 +1,1 @@
-"""Where identities come from: providers, keys that people hold."""
+"""Where identities come from: providers, directories, keys that people hold."""

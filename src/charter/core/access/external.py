@@ -36,6 +36,13 @@ def incomplete(document: Mapping[str, Any]) -> Iterator[Violation]:
 
 def stranger(document: Mapping[str, Any], *, own_agents: bool) -> Iterator[Violation]:
     """What stands against a subject whom Charter does not know."""
+    if document["subject"].get("kind") == "system":
+        yield refuse(
+            "system-by-claim",
+            "An enforcement point cannot speak for a system of Charter's own.",
+            "Name the person, agent or service account that asks.",
+            source="Spec ID-3",
+        )
     if document["subject"].get("kind") == "agent" and not own_agents:
         yield refuse(
             "unknown-agent",

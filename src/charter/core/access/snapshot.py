@@ -17,7 +17,7 @@ from typing import Any
 from charter.core.access.permissions import Permission
 from charter.core.access.resource import ResourceRef
 from charter.core.access.roles import Binding, CustomRole, Reach, Scope, ScopeKind
-from charter.core.access.subjects import Agent, Human, Subject
+from charter.core.access.subjects import Agent, Human, Subject, System
 from charter.core.agents.elevation import Elevation
 from charter.core.agents.tasks import TaskScope, TaskState
 from charter.core.agents.tiers import Tier
@@ -58,8 +58,10 @@ def _elevation(stored: Mapping[str, Any]) -> Elevation:
     )
 
 
-def subject_json(subject: Subject) -> dict[str, object]:
+def subject_json(subject: Subject | System) -> dict[str, object]:
     """The subject as JSON; session facts are left out, no invariant reads them."""
+    if isinstance(subject, System):
+        return {"kind": "system", "id": subject.id, "name": subject.name}
     if isinstance(subject, Agent):
         task = subject.task
         return {
@@ -133,8 +135,10 @@ def _human(stored: Mapping[str, Any]) -> Human:
     )
 
 
-def subject_from_json(stored: Mapping[str, Any]) -> Subject:
+def subject_from_json(stored: Mapping[str, Any]) -> Subject | System:
     """The subject that `subject_json` wrote."""
+    if stored["kind"] == "system":
+        return System(stored["id"], stored["name"])
     if stored["kind"] == "human":
         return _human(stored)
     return _agent(stored)

@@ -1,10 +1,13 @@
-"""Subjects: the people and the agents that ask for things.
+"""Subjects: the people, the agents and the systems that ask for things.
 
 An agent is not a flag on a person. It is an identity of its own, which always hangs on a sponsor
 (the person who answers for it) and on a task (what it is for). It carries no bindings: what it may
 do follows from its tier, its task and whatever its sponsor may do at this moment.
 
-Source: Spec ID-6, AG-2.
+A *system* is a program of the organisation's own that acts in nobody's name: a directory that
+provisions people. It holds no roles; what it may do is a closed list (`systems.py`).
+
+Source: Spec ID-3, ID-6, AG-2.
 """
 
 from __future__ import annotations
@@ -66,6 +69,14 @@ class Agent:
     elevations: tuple[Elevation, ...] = ()
     scope: frozenset[Permission] | None = None
     parent: Agent | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class System:
+    """A program with a credential of its own; `name` is what administrators call it."""
+
+    id: str
+    name: str
 
 
 Subject = Human | Agent

@@ -55,6 +55,7 @@ PREFIXES: Final = {
     "notification-channel": "nch",
     "delivery": "dlv",
     "approval-link": "apl",
+    "scim-token": "scm",
 }
 
 _SHAPE: Final = re.compile(r"^([a-z]{2,4})_[0-9abcdefghjkmnpqrstvwxyz]{26}$")

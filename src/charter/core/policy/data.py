@@ -93,6 +93,7 @@ class CredentialLimits:
     one_time_link_seconds: int
     api_token_max_seconds: int
     passkey_challenge_seconds: int
+    scim_token_max_seconds: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -348,6 +349,9 @@ def _credentials(part: Reader) -> CredentialLimits:
         passkey_challenge_seconds=part.whole("passkey_challenge_seconds", minimum=10)
         if part.has("passkey_challenge_seconds")
         else 300,
+        scim_token_max_seconds=part.whole("scim_token_max_seconds", minimum=1)
+        if part.has("scim_token_max_seconds")
+        else 31_536_000,
     )
 
 

@@ -59,6 +59,14 @@ OF_THE_OTHER_KIND: Final[Mapping[str, tuple[tuple[str, ...], ...]]] = {
         ("subject", "tier"),
     ),
     "agent": (("subject", "handle"), ("subject", "mfa"), ("subject", "via")),
+    "system": (
+        ("context", "task"),
+        ("subject", "handle"),
+        ("subject", "mfa"),
+        ("subject", "sponsor"),
+        ("subject", "task"),
+        ("subject", "tier"),
+    ),
 }
 """Facts that a subject of this kind never has, so that nothing is unknown about them."""
 

@@ -18,12 +18,16 @@ Source: Spec PC-2, PC-6; design, rule 3.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any, Final
 
 from charter.core.access.external import incomplete, outside_vocabulary, stranger
 from charter.core.access.invariants import invariants
 from charter.core.access.permissions import Permission
+from charter.core.access.resource import ResourceRef
 from charter.core.access.snapshot import resource_from_json, subject_from_json
+from charter.core.access.subjects import Subject, System
+from charter.core.access.systems import for_system
 from charter.core.kernel.canonical import parse_rfc3339, rfc3339
 from charter.core.kernel.decision import Decision, Violation
 from charter.core.policy.decide import GrantView, decide
@@ -95,14 +99,22 @@ def _external_violations(facts: Mapping[str, Any]) -> tuple[Violation, ...]:
         return tuple(stranger(document, own_agents=point["own_agents"]))
     subject = subject_from_json(facts["subject"])
     action = document["action"]["name"]
-    if action not in _VOCABULARY:
+    if action not in _VOCABULARY and not isinstance(subject, System):
         return tuple(outside_vocabulary(subject, action))
-    return invariants(
+    return _held_against(
         subject,
         Permission(action),
         resource_from_json(facts["resource"]),
         parse_rfc3339(document["context"]["now"]),
     )
+
+
+def _held_against(
+    subject: Subject | System, action: Permission, resource: ResourceRef, now: datetime
+) -> tuple[Violation, ...]:
+    if isinstance(subject, System):
+        return tuple(for_system(subject, action))
+    return invariants(subject, action, resource, now)
 
 
 def judge_invariants(facts: Mapping[str, Any]) -> tuple[Violation, ...]:
@@ -112,7 +124,7 @@ def judge_invariants(facts: Mapping[str, Any]) -> tuple[Violation, ...]:
     document = facts["document"]
     now = parse_rfc3339(document["context"]["now"])
     return (
-        *invariants(
+        *_held_against(
             subject_from_json(facts["subject"]),
             Permission(document["action"]["name"]),
             resource_from_json(facts["resource"]),

@@ -62,13 +62,14 @@ deny contains {
 #   severity: critical
 #   controls: ["SOC2 CC6.1", "ISO27001 A.5.16"]
 #   owner: platform-team
-#   fix: "Ask as a human, as an agent or as a service account."
+#   fix: "Ask as a human, as an agent, or as a service account or system in an action that is open to it."
 deny contains {
 	"id": "admission/unknown-subject-kind",
-	"message": "Whoever is asking is neither a human nor an agent nor a service account.",
+	"message": "Whoever is asking is neither a human nor an agent, nor a service account or system that may do this.",
 } if {
 	not facts.subject_kind in {"human", "agent"}
 	not service_may_ask
+	not system_may_ask
 }
 
 # METADATA
@@ -107,6 +108,12 @@ deny contains {
 service_may_ask if {
 	facts.subject_kind == "service"
 	facts.action in data.settings.actions.services_too
+}
+
+# A directory that provisions people and teams by SCIM.
+system_may_ask if {
+	facts.subject_kind == "system"
+	facts.action in data.settings.actions.systems_too
 }
 
 # A fact is missing when it is not there, null or an empty text.

@@ -39,6 +39,12 @@ test_unknown_subject_kind if {
 	fixtures.silent("admission/unknown-subject-kind", fixtures.person_creates)
 }
 
+test_unknown_subject_kind_2 if {
+	directory := {"kind": "system", "id": "scim_1", "name": "okta"}
+	fixtures.fires("admission/unknown-subject-kind", fixtures.subject(fixtures.person_acts("role.bind"), directory))
+	fixtures.silent("admission/unknown-subject-kind", fixtures.subject(fixtures.person_acts("people.manage"), directory))
+}
+
 test_unreadable_time if {
 	fixtures.fires("admission/unreadable-time", fixtures.context(fixtures.person_creates, {"now": "yesterday"}))
 	fixtures.silent("admission/unreadable-time", fixtures.person_creates)
