@@ -140,3 +140,22 @@ def test_large_resources(
     done = approvals.approve(world.rt, world.caller("lee"), approval["id"])
     assert done["state"] == "approved"
     assert get(world, done["result_id"])["vcpu"] == asked.get("vcpu", 16)
+
+
+@spec("AP-2")
+def test_the_manager_is_asked_and_where_there_is_none_the_team_lead(world: World) -> None:
+    first = gpu(world)["approval"]
+    assert first["escalated"]  # nobody knows a manager of dana's, and the request says so
+    assert "team-lead" in str(first["outstanding"])
+    world.add_person("mona", ("developer", None), team=None)
+    with world.rt.database.unit_of_work() as tx:
+        tx.update(
+            t.people, t.people.c.handle == "dana", manager_id=world.caller("mona").id
+        )
+    asked = gpu(world, "second")["approval"]
+    assert not asked["escalated"]
+    with pytest.raises(CharterError) as refused:
+        approvals.approve(world.rt, world.caller("lee"), asked["id"])
+    assert refused.value.code == "not-escalated"
+    done = approvals.approve(world.rt, world.caller("mona"), asked["id"])
+    assert done["state"] == "approved"

@@ -56,6 +56,7 @@ require_approval contains {
 } if {
 	facts.placing
 	data.settings.sizes.sizes[size_name].needs_approval
+	not gpu_asked
 }
 
 # METADATA
@@ -285,6 +286,12 @@ warn contains {
 		facts.label(name) == ""
 	]
 	count(missing) > 0
+}
+
+# Then the manager's yes to the GPU is the yes to its size.
+gpu_asked if {
+	facts.human_workspace
+	facts.gpu > 0
 }
 
 size_name := object.get(facts.spec, "size", "")
