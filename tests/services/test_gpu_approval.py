@@ -149,9 +149,7 @@ def test_the_manager_is_asked_and_where_there_is_none_the_team_lead(world: World
     assert "team-lead" in str(first["outstanding"])
     world.add_person("mona", ("developer", None), team=None)
     with world.rt.database.unit_of_work() as tx:
-        tx.update(
-            t.people, t.people.c.handle == "dana", manager_id=world.caller("mona").id
-        )
+        tx.update(t.people, t.people.c.handle == "dana", manager_id=world.caller("mona").id)
     asked = gpu(world, "second")["approval"]
     assert not asked["escalated"]
     with pytest.raises(CharterError) as refused:

@@ -96,6 +96,7 @@ def _token(made: Mapping[str, Any]) -> None:
     examples=[
         "charter enforcement-point register edge-opa --kind opa",
         "charter enforcement-point register gateway --kind authzen --obligation redact",
+        "charter enforcement-point register bastion --kind authzen --project ledger",
     ],
 )
 def register(
@@ -105,6 +106,10 @@ def register(
     obligation: Annotated[
         list[str] | None,
         typer.Option("--obligation", help="A type of obligation that it can carry out; repeat."),
+    ] = None,
+    project: Annotated[
+        list[str] | None,
+        typer.Option("--project", help="Before whose production it stands; repeatable."),
     ] = None,
     own_agents: Annotated[
         bool,
@@ -116,6 +121,8 @@ def register(
     settings: dict[str, Any] = {}
     if obligation:
         settings["obligations"] = obligation
+    if project:
+        settings["projects"] = project
     if own_agents:
         settings["own_agents"] = True
     # No idempotency key: the token of a repeated request could not be given again.
