@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from charter.services import access_campaigns
+from charter.services import access_campaigns, dormant_accounts
 from charter.services.runtime import Runtime
 
 
@@ -20,3 +20,8 @@ def step(rt: Runtime) -> Mapping[str, Any] | None:
         if id_ is not None:
             return {what: id_}
     return None
+
+
+def dormant(rt: Runtime) -> Mapping[str, Any] | None:
+    """Tell the owners of accounts that nobody uses, and switch off those that slept on."""
+    return dormant_accounts.step(rt)

@@ -59,6 +59,7 @@ def controllers() -> list[Controller]:
         Controller("policy-monitor", policy_monitor.step, every_seconds=_MONITOR_SECONDS),
         Controller("drift", drift.step, every_seconds=_DRIFT_SECONDS),
         Controller("access-reviews", access_reviews.step, every_seconds=_REVIEW_SECONDS),
+        Controller("dormant-accounts", access_reviews.dormant, every_seconds=_REVIEW_SECONDS),
         Controller("reviews", reviews.step, every_seconds=_REVIEW_SECONDS),
         Controller("rule-usage", reviews.count, every_seconds=_REVIEW_SECONDS),
     ]

@@ -21,7 +21,7 @@ from charter.services.decisions import (
     emergency_facts,
     refuse_unless_allowed,
 )
-from charter.services.runtime import Actor, Caller, Runtime
+from charter.services.runtime import Actor, Caller, Doer, Runtime
 from charter.store.unit_of_work import Tx
 
 T = TypeVar("T")
@@ -101,7 +101,7 @@ def missing(kind: str) -> NotFoundError:
 
 def note(
     tx: Tx,
-    caller: Actor,
+    caller: Doer,
     action: str,
     resource_kind: str,
     resource_id: str,

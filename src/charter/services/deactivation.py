@@ -34,7 +34,7 @@ from charter.services.approval_entitlement import call_off
 from charter.services.approval_requests import notify
 from charter.services.kill_switch import kill_sandboxes, write_stopped
 from charter.services.roles import keep_one_admin, lock_admins
-from charter.services.runtime import Actor, Runtime
+from charter.services.runtime import Doer, Runtime
 from charter.services.workspace_records import set_desired
 from charter.store import tables as t
 from charter.store.unit_of_work import Row, Tx
@@ -52,7 +52,7 @@ class Ended:
     counts: dict[str, int] = field(default_factory=dict)
 
 
-def end(tx: Tx, actor: Actor, person: Row, *, decision_id: str | None = None) -> Ended:
+def end(tx: Tx, actor: Doer, person: Row, *, decision_id: str | None = None) -> Ended:
     """Switch the person off and end all that they can act with; doing it twice is no error.
 
     Raises `ConflictError` (`last-admin`) when nobody would be left to administer the instance.
@@ -76,7 +76,7 @@ def end(tx: Tx, actor: Actor, person: Row, *, decision_id: str | None = None) ->
     return ended
 
 
-def reactivate(tx: Tx, actor: Actor, person: Row, *, decision_id: str | None = None) -> None:
+def reactivate(tx: Tx, actor: Doer, person: Row, *, decision_id: str | None = None) -> None:
     """Give the account back, and nothing that it had; doing it twice is no error.
 
     Whatever came to be while the account was being switched off ends here once more.
@@ -90,7 +90,7 @@ def reactivate(tx: Tx, actor: Actor, person: Row, *, decision_id: str | None = N
     note(tx, actor, "person.reactivated", "person", person_id, decision_id=decision_id)
 
 
-def stop(rt: Runtime, actor: Actor, ended: Ended) -> list[dict[str, Any]]:
+def stop(rt: Runtime, actor: Doer, ended: Ended) -> list[dict[str, Any]]:
     """Kill the sandboxes that `end` decided to stop; call it after the commit."""
     if not ended.sandboxes:
         return []
@@ -166,7 +166,7 @@ def _keep_an_admin(tx: Tx, person_id: str) -> None:
         keep_one_admin(tx, without=t.people.c.id == person_id)
 
 
-def _end_all(tx: Tx, actor: Actor, person_id: str) -> Ended:
+def _end_all(tx: Tx, actor: Doer, person_id: str) -> Ended:
     counts = {
         "sessions": _revoke(tx, t.sessions, t.sessions.c.person_id == person_id),
         "tokens": _revoke(tx, t.api_tokens, t.api_tokens.c.person_id == person_id),
@@ -207,7 +207,7 @@ def _end_links(tx: Tx, person_id: str) -> int:
     )
 
 
-def _withdraw_requests(tx: Tx, actor: Actor, person_id: str) -> int:
+def _withdraw_requests(tx: Tx, actor: Doer, person_id: str) -> int:
     """Take back what the person, or an agent of theirs, still asks for."""
     c = t.approvals.c
     waiting = tx.all(
@@ -243,7 +243,7 @@ def _void_votes(tx: Tx, person_id: str) -> int:
     )
 
 
-def _end_absences(tx: Tx, actor: Actor, person_id: str) -> int:
+def _end_absences(tx: Tx, actor: Doer, person_id: str) -> int:
     """Nobody stands in for the person, nor the person for anybody; who loses them is told."""
     c = t.absences.c
     live = sa.and_(c.revoked_at.is_(None), c.ends_at > tx.now)
@@ -258,7 +258,7 @@ def _end_absences(tx: Tx, actor: Actor, person_id: str) -> int:
     return tx.update(t.absences, mine, live, revoked_at=tx.now, revoked_by=actor.id)
 
 
-def _end_agents(tx: Tx, actor: Actor, person_id: str) -> int:
+def _end_agents(tx: Tx, actor: Doer, person_id: str) -> int:
     """Kill the agents that the person sponsors: task, credentials and grants end with them."""
     c = t.agents.c
     sponsored = tx.all(
@@ -289,7 +289,7 @@ def _order_stop(tx: Tx, person_id: str) -> tuple[tuple[str, int], ...]:
     )
 
 
-def refuse_own(actor: Actor, person: Row) -> None:
+def refuse_own(actor: Doer, person: Row) -> None:
     """Raise when somebody would switch themselves off."""
     if person["id"] == actor.id:
         raise ConflictError(

@@ -36,7 +36,7 @@ from charter.core.resources.quotas import QuotaLine
 from charter.services import lookup, paging
 from charter.services.documents import decision_document
 from charter.services.policy_point import ActivePolicy, write_down
-from charter.services.runtime import Actor, Caller, Provisioner, Runtime
+from charter.services.runtime import Actor, Caller, Clockwork, Doer, Provisioner, Runtime
 from charter.store import tables as t
 from charter.store.unit_of_work import Row, Tx
 
@@ -200,16 +200,18 @@ def record(tx: Tx, question: Question, answer: Answer) -> None:
     )
 
 
-def emergency_facts(tx: Tx, caller: Actor) -> dict[str, Scalar]:
+def emergency_facts(tx: Tx, caller: Doer) -> dict[str, Scalar]:
     """The mark of everything that somebody does under break-glass; empty in ordinary times."""
-    if not isinstance(caller.subject, Human):
+    if isinstance(caller, Clockwork) or not isinstance(caller.subject, Human):
         return {}
     emergency = emergency_of(caller.subject, tx.now)
     return {} if emergency is None else {"break_glass": emergency}
 
 
-def actor(caller: Actor) -> ActorRef:
+def actor(caller: Doer) -> ActorRef:
     """The caller as the trail names it: by opaque ids."""
+    if isinstance(caller, Clockwork):
+        return ActorRef("system", caller.id)
     if isinstance(caller, Provisioner):
         return ActorRef("system", caller.id, None, caller.credential_id)
     return ActorRef(

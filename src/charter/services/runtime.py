@@ -125,4 +125,12 @@ class Provisioner:
         return False
 
 
+@dataclass(frozen=True, slots=True)
+class Clockwork:
+    """Charter itself, when it does by the clock what a person or a directory could do as well."""
+
+    id: str
+
+
 Actor = Caller | Provisioner
+Doer = Actor | Clockwork

@@ -25,6 +25,7 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Final
 
+from charter.core.access.dormancy import DormancyRules
 from charter.core.access.refusal import refuse
 from charter.core.access.roles import Binding, RoleName, scope_chain
 from charter.core.access.subjects import Human
@@ -68,6 +69,7 @@ class ReviewRules:
     unused_seconds: int
     privileged_roles: frozenset[str]
     reviewers: Mapping[Place, frozenset[str]]
+    dormancy: DormancyRules | None = None
 
 
 _DAY: Final = 86_400
@@ -84,6 +86,7 @@ DEFAULT_RULES: Final = ReviewRules(
             Place.WATCHERS: frozenset({RoleName.PLATFORM_ADMIN.value}),
         }
     ),
+    dormancy=DormancyRules(warn_seconds=76 * _DAY, deactivate_seconds=90 * _DAY),
 )
 """What holds for bundles that were made before there was a document of access reviews."""
 
