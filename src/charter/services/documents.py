@@ -15,8 +15,8 @@ from charter.core.access.break_glass import emergency_of
 from charter.core.access.delegation import (
     effective_permissions,
     effective_tier,
-    task_repositories,
 )
+from charter.core.access.reach import task_repositories
 from charter.core.access.roles import permissions_of, roles_of
 from charter.core.access.subjects import Agent, System
 from charter.core.access.systems import SYSTEM_PERMISSIONS

@@ -25,8 +25,8 @@ from charter import __version__
 from charter.core.access.delegation import (
     effective_permissions,
     effective_tier,
-    task_repositories,
 )
+from charter.core.access.reach import task_repositories
 from charter.core.access.resource import ResourceRef
 from charter.core.access.roles import permissions_of, roles_of
 from charter.core.access.snapshot import resource_json, subject_json

@@ -29,7 +29,6 @@ from charter.core.agents.elevation import (
     Elevation,
     in_force,
     raised_permissions,
-    raised_repositories,
     raised_tier,
 )
 from charter.core.agents.tasks import task_open
@@ -56,13 +55,6 @@ def effective_tier(agent: Agent, now: datetime) -> Tier:
 def tier_permissions(agent: Agent, now: datetime) -> frozenset[Permission]:
     """What the tier gives at `now`, with single permissions that were given beside it."""
     return raised_permissions(base_tier(agent), elevations_of(agent, now))
-
-
-def task_repositories(agent: Agent, now: datetime) -> frozenset[str]:
-    """The repositories that the agent may touch for its task at `now`."""
-    if agent.task is None:
-        return frozenset()
-    return raised_repositories(agent.task, elevations_of(agent, now))
 
 
 def effective_permissions(

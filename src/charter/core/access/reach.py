@@ -99,6 +99,14 @@ def is_own(subject: Subject, resource: ResourceRef) -> bool:
     )
 
 
+def task_repositories(agent: Agent, now: datetime) -> frozenset[str]:
+    """The repositories that the agent may touch for its task at `now`; never more than a parent."""
+    if agent.task is None:
+        return frozenset()
+    found = raised_repositories(agent.task, in_force(agent.elevations, agent.task, now))
+    return found if agent.parent is None else found & task_repositories(agent.parent, now)
+
+
 def may_reach(
     subject: Subject, action: Permission, resource: ResourceRef, now: datetime
 ) -> Violation | None:
@@ -144,8 +152,7 @@ def _agent_reach(
             "Ask the sponsor to give the agent a task.",
             source="Spec AG-2",
         )
-    repositories = raised_repositories(task, in_force(agent.elevations, task, now))
-    if resource.repository is not None and resource.repository not in repositories:
+    if resource.repository is not None and resource.repository not in task_repositories(agent, now):
         return refuse(
             "task-scope",
             f"The repository {resource.repository} does not belong to the agent's task.",

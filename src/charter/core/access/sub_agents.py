@@ -11,7 +11,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from datetime import datetime
 
-from charter.core.access.delegation import effective_tier, task_repositories
+from charter.core.access.delegation import effective_tier
+from charter.core.access.reach import task_repositories
 from charter.core.access.refusal import refuse
 from charter.core.access.subjects import Agent
 from charter.core.agents.tasks import task_open
