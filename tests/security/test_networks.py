@@ -32,6 +32,7 @@ from charter.services.policy_bundles import Kind, put_in_force, store_bundle
 from charter.services.runtime import Caller
 from charter.services.workspace_questions import WorkspaceRequest
 from charter.store import tables as t
+from tests.agents import exchange
 from tests.api.test_authorisation import ROWS
 from tests.spec import spec
 from tests.support import BRIEF, World
@@ -86,6 +87,18 @@ def outside(world: World) -> Iterator[TestClient]:
     app = build_app(world.rt)
     with TestClient(app, client=(HOME, 4711), raise_server_exceptions=False) as client:
         yield client
+
+
+@spec("ID-5", "ID-6")
+def test_no_token_is_exchanged_from_outside(world: World, outside: TestClient) -> None:
+    """Neither a sponsor's nor an agent's own, which would else be renewed by whoever took it."""
+    made = agents.create(world.rt, coming(world, "dana", OFFICE), AGENT)
+    own = exchange(outside, made["credential"]["token"])
+    sponsors = exchange(outside, world.tokens["dana"], client_id=made["agent"]["id"])
+    for answer in (own, sponsors):
+        assert answer.status_code == 400, answer.text
+        assert answer.json()["error"] == "invalid_request"
+        assert MESSAGE in answer.json()["error_description"]
 
 
 @spec("ID-5")
