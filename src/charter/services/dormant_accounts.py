@@ -1,4 +1,4 @@
-"""Switches off accounts that nobody uses, and tells their owners before (`core.access.dormancy`)."""
+"""Switches off accounts that nobody uses, and tells their owners (`core.access.dormancy`)."""
 
 from __future__ import annotations
 
