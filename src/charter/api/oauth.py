@@ -55,7 +55,7 @@ async def token(request: Request) -> Response:
         return JSONResponse(
             {"error": error.error, "error_description": _ascii(error.description)},
             status_code=error.status,
-            headers=_UNSTORED,
+            headers={**_UNSTORED, **error.headers},
         )
     return JSONResponse(made, headers=_UNSTORED)
 

@@ -17,7 +17,7 @@ import sqlalchemy as sa
 from charter.core.agents.tasks import TaskEvent, TaskState
 from charter.core.approvals.request import ApprovalRequest, course
 from charter.core.audit.event import ActorRef, AuditEvent, Outcome
-from charter.services import agent_records
+from charter.services import agent_records, attempts
 from charter.services.approval_entitlement import approvers, call_off
 from charter.services.approval_requests import load_all, notify, tell_addressed
 from charter.services.approval_rows import left_at, nobody_left
@@ -41,7 +41,14 @@ def step(rt: Runtime) -> Mapping[str, Any] | None:
             or _task(tx)
             or _remind(rt, tx)
             or _warn(tx)
+            or _forget(tx)
         )
+
+
+def _forget(tx: Tx) -> Mapping[str, Any] | None:
+    """Drop counts of failed attempts that mean nothing any more."""
+    count = attempts.forget(tx, _AT_ONCE)
+    return {"forgot": "attempts", "count": count} if count else None
 
 
 def _approvals(tx: Tx) -> Mapping[str, Any] | None:

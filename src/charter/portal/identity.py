@@ -55,7 +55,8 @@ def door(request: Request, link: str | None, error: CharterError | None = None) 
         "passkeys": passkey_place(request, rt),
         "still_at": None if left is None else provider_sessions.sign_out_link(rt, left),
     }
-    return HTMLResponse(render("sign_in.html", values), 200 if error is None else error.status)
+    page = render("sign_in.html", values)
+    return HTMLResponse(page) if error is None else HTMLResponse(page, error.status, error.headers)
 
 
 def keep_session(response: Response, rt: Runtime, session: Mapping[str, Any]) -> None:

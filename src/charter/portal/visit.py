@@ -256,7 +256,9 @@ def refusal(request: Request, error: CharterError) -> Response:
         return secured(_confirmation(visit, error))
     values = {**shared(request, visit), "error": error}
     block = "main" if request.headers.get("hx-request") == "true" else None
-    return secured(HTMLResponse(render("error.html", values, block=block), error.status))
+    return secured(
+        HTMLResponse(render("error.html", values, block=block), error.status, error.headers)
+    )
 
 
 def _confirmation(visit: Visit, error: CharterError) -> Response:

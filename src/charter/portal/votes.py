@@ -58,7 +58,8 @@ def _page(request: Request, session: Caller | None, values: Mapping[str, Any]) -
         **values,
     }
     error = values.get("error")
-    return HTMLResponse(render("vote.html", context), 200 if error is None else error.status)
+    page = render("vote.html", context)
+    return HTMLResponse(page) if error is None else HTMLResponse(page, error.status, error.headers)
 
 
 def _limited(request: Request) -> AbstractContextManager[None]:

@@ -33,6 +33,7 @@ from charter.core.kernel.errors import (
 )
 from charter.services import identity, secrets
 from charter.services.access import missing
+from charter.services.attempts import Door
 from charter.services.external_identities import identify
 from charter.services.group_access import bring_in_line, source_of
 from charter.services.provider_sessions import (
@@ -133,6 +134,18 @@ def come_back(
     `session_cookie` is the session that the browser has now: it ends, so that no session survives
     a sign-in that somebody else could have planted before it.
     """
+    with identity.guarded(rt, Door.SIGN_IN, ip, wrong=UnauthenticatedError):
+        return _completed(rt, name, given, cookie, session_cookie, ip)
+
+
+def _completed(
+    rt: Runtime,
+    name: str,
+    given: Mapping[str, str],
+    cookie: str | None,
+    session_cookie: str | None,
+    ip: str | None,
+) -> Completion:
     provider = provider_of(rt, name)
     attempt = _attempt(rt, name, given, cookie)
     provider.check_issuer(given.get("iss"))

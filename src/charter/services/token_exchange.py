@@ -65,11 +65,18 @@ _LARGEST: Final = 8192
 class ExchangeError(Exception):
     """A refusal as RFC 6749 §5.2 has it."""
 
-    def __init__(self, error: str, description: str, status: int = 400) -> None:
+    def __init__(
+        self,
+        error: str,
+        description: str,
+        status: int = 400,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
         super().__init__(description)
         self.error = error
         self.description = description
         self.status = status
+        self.headers = headers or {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,7 +255,7 @@ def _not_yours() -> NotFoundError:
 def _as_oauth(error: CharterError) -> ExchangeError:
     said = f"{error.message} {error.fix}"
     if isinstance(error, UnavailableError | TooManyError):
-        return ExchangeError("temporarily_unavailable", said, error.status)
+        return ExchangeError("temporarily_unavailable", said, error.status, error.headers)
     if error.code in (proofs.INVALID, proofs.REQUIRED):
         return ExchangeError("invalid_dpop_proof", said)
     if error.code == INVALID_SCOPE:
