@@ -244,6 +244,14 @@ class Settings(BaseSettings):
         return value
 
     @property
+    def session_cookie(self) -> str:
+        """The name of the session's cookie.
+
+        Over https it is one that no neighbouring host can plant in a browser (RFC 6265bis).
+        """
+        return "__Host-charter_session" if self.url.startswith("https:") else "charter_session"
+
+    @property
     def url(self) -> str:
         """Where people reach this instance."""
         return (self.public_url or f"http://{self.host}:{self.port}").rstrip("/")

@@ -124,7 +124,7 @@ def build_api(rt: Runtime) -> FastAPI:
         max_body_bytes=rt.settings.max_body_bytes,
         larger={kubernetes.PREFIX: rt.settings.max_admission_bytes},
     )
-    app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]  # FastAPI's own hook
+    app.openapi = lambda: _openapi(app, rt)  # type: ignore[method-assign]  # FastAPI's own hook
     return app
 
 
@@ -151,7 +151,7 @@ def _health(app: FastAPI, rt: Runtime) -> None:
         return JSONResponse(checks, status_code=503 if "failing" in checks else 200)
 
 
-def _openapi(app: FastAPI) -> dict[str, Any]:
+def _openapi(app: FastAPI, rt: Runtime) -> dict[str, Any]:
     """The document with the two ways to sign in and the shape of every refusal."""
     if app.openapi_schema is None:
         document = get_openapi(
@@ -163,7 +163,7 @@ def _openapi(app: FastAPI) -> dict[str, Any]:
         components = document.setdefault("components", {})
         components["securitySchemes"] = {
             "bearer": {"type": "http", "scheme": "bearer"},
-            "session": {"type": "apiKey", "in": "cookie", "name": "charter_session"},
+            "session": {"type": "apiKey", "in": "cookie", "name": rt.settings.session_cookie},
         }
         schemas = components.setdefault("schemas", {})
         schemas["Problem"] = problems.Problem.model_json_schema()

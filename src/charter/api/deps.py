@@ -18,8 +18,8 @@ from charter.services import addresses
 from charter.services.identity import authenticate_bearer, authenticate_session
 from charter.services.proofs import Shown
 from charter.services.runtime import Caller, Runtime
+from charter.services.secrets import cookie_in
 
-SESSION_COOKIE: Final = "charter_session"
 _SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 _LARGEST_CREDENTIAL: Final = 8192
 _SCHEMES: Final = frozenset({"bearer", "dpop"})
@@ -51,10 +51,11 @@ def shown_in(request: Request, scheme: str) -> Shown:
 
 def token_of(request: Request) -> tuple[str, Shown] | None:
     """The token of the Authorization header and how it was shown; None without the header."""
-    header = request.headers.get("authorization")
-    if header is None:
+    headers = request.headers.getlist("authorization")
+    if not headers:
         return None
-    scheme, _, credential = header.partition(" ")
+    # Of two headers none counts: which one is taken would be an accident.
+    scheme, _, credential = (headers[0] if len(headers) == 1 else "").partition(" ")
     scheme, credential = scheme.lower(), credential.strip()
     usable = credential.isascii() and 0 < len(credential) <= _LARGEST_CREDENTIAL
     if scheme not in _SCHEMES or not usable:
@@ -72,7 +73,7 @@ def caller_of(request: Request) -> Caller:
     if given is not None:
         token, shown = given
         return authenticate_bearer(rt, token, address_of(request), shown)
-    cookie = request.cookies.get(SESSION_COOKIE)
+    cookie = cookie_in(request.headers.getlist("cookie"), rt.settings.session_cookie)
     if cookie is None:
         raise UnauthenticatedError(
             "Nobody is signed in.",

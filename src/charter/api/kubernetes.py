@@ -26,7 +26,8 @@ Token = Annotated[str, Path(pattern=r"^[A-Za-z0-9_-]{1,200}$")]
 
 
 def _bearer(request: Request) -> str | None:
-    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    headers = request.headers.getlist("authorization")
+    scheme, _, token = (headers[0] if len(headers) == 1 else "").partition(" ")
     return token.strip() if scheme.lower() == "bearer" else None
 
 

@@ -21,7 +21,8 @@ _LARGEST_CREDENTIAL = 8192
 
 def bearer_of(request: Request) -> str:
     """The bearer token of the request; raises `UnauthenticatedError` when there is none."""
-    scheme, _, credential = request.headers.get("authorization", "").partition(" ")
+    headers = request.headers.getlist("authorization")
+    scheme, _, credential = (headers[0] if len(headers) == 1 else "").partition(" ")
     credential = credential.strip()
     usable = credential.isascii() and 0 < len(credential) <= _LARGEST_CREDENTIAL
     if scheme.lower() != "bearer" or not usable:

@@ -18,13 +18,13 @@ from charter.core.kernel.errors import CharterError
 from charter.portal.confirm import passkey_place
 from charter.portal.render import render
 from charter.portal.visit import (
-    SESSION_COOKIE,
     THEME_COOKIE,
     THEMES,
     PortalRoute,
     Signed,
     address_of,
     check_same_site,
+    forget_session,
     form_of,
     shared,
     visit_of,
@@ -62,7 +62,7 @@ def door(request: Request, link: str | None, error: CharterError | None = None) 
 def keep_session(response: Response, rt: Runtime, session: Mapping[str, Any]) -> None:
     """Give the browser the cookie of a session that was just opened."""
     response.set_cookie(
-        SESSION_COOKIE,
+        rt.settings.session_cookie,
         session["secret"],
         max_age=int((session["expires_at"] - rt.now()).total_seconds()),
         path="/",
@@ -103,7 +103,7 @@ def sign_out(visit: Signed) -> Response:
     provider = provider_sessions.provider_of_session(visit.rt, visit.caller.credential_id)
     identity.end_session(visit.rt, visit.caller)
     response = visit.redirect("/sign-in" if provider is None else f"/sign-in?signed-out={provider}")
-    response.delete_cookie(SESSION_COOKIE, path="/")
+    forget_session(response, visit.rt)
     return response
 
 

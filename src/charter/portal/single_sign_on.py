@@ -16,7 +16,7 @@ from starlette.responses import JSONResponse, RedirectResponse, Response
 
 from charter.core.kernel.errors import CharterError, InvalidInputError, UnauthenticatedError
 from charter.portal.identity import door, keep_session
-from charter.portal.visit import SESSION_COOKIE, PortalRoute, address_of, form_of
+from charter.portal.visit import PortalRoute, address_of, form_of, session_cookie
 from charter.services import identity, provider_sessions, single_sign_on
 from charter.services.runtime import Runtime
 
@@ -68,7 +68,7 @@ def callback(request: Request, provider: str) -> Response:
             provider,
             _once_each(request),
             cookie=request.cookies.get(_cookie_name(rt)),
-            session_cookie=request.cookies.get(SESSION_COOKIE),
+            session_cookie=session_cookie(request) or None,
             ip=address_of(request),
             user_agent=request.headers.get("user-agent"),
         )
@@ -107,7 +107,7 @@ def _not_valid(why: str) -> Response:
 def _signed_in(request: Request) -> str | None:
     """Who is signed in in this browser, if somebody is."""
     rt: Runtime = request.state.portal_runtime
-    cookie = request.cookies.get(SESSION_COOKIE, "")
+    cookie = session_cookie(request)
     try:
         return identity.authenticate_session(rt, cookie, address_of(request)).id
     except CharterError:

@@ -41,10 +41,10 @@ from charter.portal import confirm
 from charter.portal.render import render
 from charter.services import addresses, identity
 from charter.services.runtime import Caller, Runtime
+from charter.services.secrets import cookie_in
 
 _log = Log("charter.portal")
 
-SESSION_COOKIE: Final = "charter_session"
 THEME_COOKIE: Final = "charter_theme"
 FLASH_COOKIE: Final = "charter_flash"
 THEMES: Final = ("light", "dark")
@@ -210,6 +210,12 @@ def check_csrf(request: Request, caller: Caller, form: Mapping[str, str]) -> Non
         )
 
 
+def session_cookie(request: Request) -> str:
+    """What the browser shows as its session; empty without one, and with two."""
+    rt: Runtime = request.state.portal_runtime
+    return cookie_in(request.headers.getlist("cookie"), rt.settings.session_cookie) or ""
+
+
 def address_of(request: Request) -> str | None:
     """Where the request came from."""
     rt: Runtime = request.state.portal_runtime
@@ -222,9 +228,7 @@ def visit_of(request: Request, form: Annotated[Mapping[str, str], Depends(form_o
     rt: Runtime = request.state.portal_runtime
     for value in request.path_params.values():
         printable(str(value))
-    caller = identity.authenticate_session(
-        rt, request.cookies.get(SESSION_COOKIE, ""), address_of(request)
-    )
+    caller = identity.authenticate_session(rt, session_cookie(request), address_of(request))
     visit = Visit(rt, caller, request, form)
     request.state.portal_visit = visit
     if request.method not in _SAFE:
@@ -243,13 +247,24 @@ def secured(response: Response) -> Response:
     return response
 
 
+def forget_session(response: Response, rt: Runtime) -> None:
+    """Take the session's cookie away, with the flags that a browser wants to see again."""
+    response.delete_cookie(
+        rt.settings.session_cookie,
+        path="/",
+        httponly=True,
+        samesite="lax",
+        secure=rt.settings.url.startswith("https:"),
+    )
+
+
 def refusal(request: Request, error: CharterError) -> Response:
     """The page for a refusal; without a session, the way to the sign-in page."""
     if isinstance(error, UnauthenticatedError) and request.url.path != "/sign-in":
         if request.headers.get("hx-request") == "true":  # a fragment would land inside a page
             return secured(Response(status_code=204, headers={"HX-Redirect": "/sign-in"}))
         response = RedirectResponse("/sign-in", 303)
-        response.delete_cookie(SESSION_COOKIE, path="/")
+        forget_session(response, request.state.portal_runtime)
         return secured(response)
     visit: Visit | None = getattr(request.state, "portal_visit", None)
     if error.code == confirm.CODE and visit is not None:

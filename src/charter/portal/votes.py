@@ -18,12 +18,12 @@ from charter.core.kernel.errors import CharterError, NotFoundError, Unauthentica
 from charter.portal import forms
 from charter.portal.render import render
 from charter.portal.visit import (
-    SESSION_COOKIE,
     PortalRoute,
     address_of,
     check_csrf,
     check_same_site,
     form_of,
+    session_cookie,
     shared,
 )
 from charter.services import approval_links, decisions, identity
@@ -39,9 +39,7 @@ def _session(request: Request) -> Caller | None:
     """Who is signed in, if anybody is."""
     rt: Runtime = request.state.portal_runtime
     try:
-        return identity.authenticate_session(
-            rt, request.cookies.get(SESSION_COOKIE, ""), address_of(request)
-        )
+        return identity.authenticate_session(rt, session_cookie(request), address_of(request))
     except UnauthenticatedError:
         return None
 

@@ -13,7 +13,7 @@ import base64
 import hashlib
 import hmac
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -73,6 +73,21 @@ def parse(text: str) -> Bearer | None:
     spelled, point, id_, secret = match.groups()
     kind = spelled or point
     return Bearer(kind, f"{_PREFIX_OF[kind]}_{id_}", _hash(secret))
+
+
+def cookie_in(headers: Sequence[str], name: str) -> str | None:
+    """The cookie of that name in these `Cookie` headers; None without one, and with two.
+
+    A neighbouring host can plant a cookie beside the right one. Which of two a server takes is an
+    accident, so neither counts.
+    """
+    found = [
+        value.strip()
+        for header in headers
+        for key, equals, value in (part.partition("=") for part in header.split(";"))
+        if equals and key.strip() == name
+    ]
+    return found[0] if len(found) == 1 else None
 
 
 def _hash(secret: str) -> bytes:

@@ -135,7 +135,7 @@ def come_back(
     a sign-in that somebody else could have planted before it.
     """
     with identity.guarded(rt, Door.SIGN_IN, ip, wrong=UnauthenticatedError):
-        return _completed(rt, name, given, cookie, session_cookie, ip)
+        return _completed(rt, name, given, cookie, session_cookie, ip, user_agent)
 
 
 def _completed(
@@ -145,6 +145,7 @@ def _completed(
     cookie: str | None,
     session_cookie: str | None,
     ip: str | None,
+    user_agent: str | None,
 ) -> Completion:
     provider = provider_of(rt, name)
     attempt = _attempt(rt, name, given, cookie)
