@@ -282,6 +282,16 @@ def test_a_provider_that_is_down_is_left_alone_for_some_seconds(
     assert provider.state().usable
 
 
+def test_its_state_is_the_present_one_and_people_need_not_wait_for_it(
+    op: Hostile, provider: OidcProvider
+) -> None:
+    assert provider.state().usable
+    op.on("/.well-known/openid-configuration", {}, 500)
+    op.later(seconds=6)
+    assert not provider.state().usable
+    assert provider.authorization_url(op.attempt(), 60).startswith(op.url)
+
+
 def test_how_charter_proves_to_be_the_client(
     op: Hostile, make: Callable[..., OidcProvider], tmp_path: Path
 ) -> None:

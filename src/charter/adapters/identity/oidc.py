@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 _KEPT: Final = timedelta(hours=1)
 _BETWEEN_KEY_FETCHES: Final = timedelta(seconds=30)
+_BETWEEN_LOOKS: Final = timedelta(seconds=5)
 _BETWEEN_FAILURES: Final = timedelta(seconds=5)
 _OK: Final = 200
 _FROM_USERINFO: Final = ("email", "preferred_username", "name")
@@ -182,21 +183,22 @@ class OidcProvider:
         return _with_query(endpoint, asked)
 
     def state(self) -> ProviderState:
-        """How the provider stands at this moment."""
+        """How the provider stands at this moment: what was learnt earlier does not count."""
         config = self.config
         try:
-            known = self._learnt()
+            known = self._learnt(_BETWEEN_LOOKS)
             self._secret()
         except CharterError as error:
             return ProviderState(
                 config.name, config.label, config.issuer, False, error.message, 0, False
             )
+        count = len(known.keys)
         return ProviderState(
             config.name,
             config.label,
             config.issuer,
             True,
-            f"{config.issuer} answers, {len(known.keys)} signing keys",
+            f"{config.issuer} answers, with {count} signing key{'' if count == 1 else 's'}",
             len(known.keys),
             known.metadata.get("backchannel_logout_supported") is True,
         )
@@ -258,11 +260,11 @@ class OidcProvider:
             raise tokens.refused("it is signed with a key that the provider does not publish")
         return key
 
-    def _learnt(self) -> _Known:
-        """What is known of the provider, learnt anew when it is old."""
+    def _learnt(self, kept: timedelta = _KEPT) -> _Known:
+        """What is known of the provider, learnt anew when it is older than `kept`."""
         with self._lock:
             now = self.now()
-            if self._known is not None and _within(_KEPT, self._known.learnt_at, now):
+            if self._known is not None and _within(kept, self._known.learnt_at, now):
                 return self._known
             if self._failed is not None and _within(_BETWEEN_FAILURES, self._failed[0], now):
                 raise self._failed[1]
