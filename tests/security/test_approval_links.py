@@ -31,6 +31,7 @@ from charter.store import tables as t
 from tests.portal.conftest import Visitor, sign_in
 from tests.portal.instance import application
 from tests.portal.markup import problems, text_of
+from tests.security.test_networks import HOME, OFFICE, enforce
 from tests.spec import spec
 from tests.support import World
 
@@ -171,30 +172,25 @@ def test_what_is_no_link_of_ours_gets_one_answer_whatever_is_wrong_with_it(
 
 
 @spec("AP-7")
-@pytest.mark.parametrize("column", ["person_id", "approval_id", "expires_at", "nonce"])
-def test_a_row_that_somebody_changed_fits_no_link(
-    world: World, stranger: TestClient, column: str
-) -> None:
+def test_a_row_that_somebody_changed_fits_no_link(world: World, app: FastAPI) -> None:
     """Who can write to the database still cannot make or stretch a link."""
-    approval, other = ask(world), ask(world, "other")
-    text = link(world, approval, "lee")
+    other = ask(world, "other")
     values = {
         "person_id": world.caller("admin").id,
         "approval_id": other,
         "expires_at": world.clock.moment + timedelta(days=300),
         "nonce": b"0" * 16,
     }
-    with world.rt.database.unit_of_work() as tx:
-        c = t.approval_links.c
-        lee = world.caller("lee").id
-        tx.update(
-            t.approval_links,
-            c.person_id == lee,
-            c.approval_id == approval,
-            **{column: values[column]},
-        )
-    assert decide(stranger, text).status_code == 404
-    assert state(world, other) == "pending"
+    lee = world.caller("lee").id
+    for column, value in values.items():
+        approval = ask(world, column.replace("_", "-"))
+        text = link(world, approval, "lee")
+        with world.rt.database.unit_of_work() as tx:
+            c = t.approval_links.c
+            mine = (c.person_id == lee, c.approval_id == approval)
+            tx.update(t.approval_links, *mine, **{column: value})
+        assert decide(TestClient(app), text).status_code == 404, column
+        assert state(world, approval) == state(world, other) == "pending"
 
 
 @spec("AP-7")
@@ -402,3 +398,16 @@ def test_a_refused_vote_leaves_the_link_as_it_was(
         assert decide(stranger, text).status_code == 500
     assert state(world, approval) == "pending"
     assert decide(stranger, text).status_code == 200
+
+
+@spec("AP-7", "ID-5")
+def test_a_link_works_only_where_its_owner_may_come_from(world: World, app: FastAPI) -> None:
+    """A mail that is read outside carries no vote in."""
+    approval = ask(world)
+    text = link(world, approval, "lee")
+    enforce(world)
+    outside = TestClient(app, client=(HOME, 1))
+    for answer in (show(outside, text), decide(outside, text)):
+        assert answer.status_code == 403
+        assert "40 vCPU" not in text_of(answer.text)
+    assert decide(TestClient(app, client=(OFFICE, 1)), text).status_code == 200

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import base64
 import dataclasses
 import hmac
@@ -20,7 +21,8 @@ from charter.controllers import expiry
 from charter.controllers import notifications as controller
 from charter.core.kernel.errors import CharterError, ForbiddenError
 from charter.core.notifications.delivery import Attempt, Outcome
-from charter.core.notifications.targets import read_target
+from charter.core.notifications.kinds import OTHER, kind_of
+from charter.core.notifications.targets import TargetError, read_target
 from charter.services import (
     approvals,
     notification_channels,
@@ -35,6 +37,7 @@ from charter.store import tables as t
 from tests.post import ACCOUNT, PASSWORD, Certificate, Mailbox, certificate, mail_server, web_server
 from tests.spec import spec
 from tests.support import World
+from tools.reference import ROOT
 
 
 @pytest.fixture(scope="module")
@@ -329,6 +332,23 @@ def test_what_only_tells_of_a_request_goes_to_those_who_may_not_vote_too(
     assert "/vote" not in text_of(told)
 
 
+def test_every_kind_of_notice_that_a_service_writes_is_listed() -> None:
+    """So that somebody has thought about who may see it, and whether it can be switched off."""
+    found = set()
+    for folder in ("services", "controllers"):
+        for path in sorted((ROOT / "src/charter" / folder).glob("*.py")):
+            for node in ast.walk(ast.parse(path.read_text())):
+                if not isinstance(node, ast.Call) or len(node.args) < 4:
+                    continue
+                name = getattr(node.func, "id", getattr(node.func, "attr", ""))
+                kind = node.args[2]
+                if name in {"notify", "tell"} and isinstance(kind, ast.Constant):
+                    found.add(kind.value)
+    written = {kind for kind in found if isinstance(kind, str) and " " not in kind}
+    assert len(written) > 15  # the walk has found them
+    assert {kind for kind in written if kind_of(kind) is OTHER} == set()
+
+
 # --- channels ---------------------------------------------------------------------------------
 def add(world: World, who: str = "admin", **given: Any) -> dict[str, Any]:
     made = {"kind": "webhook", "name": "news", **given}
@@ -397,6 +417,9 @@ def test_who_may_add_channels_where(mailed: World) -> None:
     for who, team in (("lee", "search"), ("lee", None), ("dana", "payments"), ("sam", None)):
         with pytest.raises(ForbiddenError):
             add(mailed, who, name="theirs", team=team, url=url)
+    with pytest.raises(CharterError) as caught:
+        add(mailed, name="plain", url="http://hooks.example.org/x")
+    assert caught.value.code == "channel-address"
 
 
 @pytest.mark.parametrize(
@@ -413,10 +436,9 @@ def test_who_may_add_channels_where(mailed: World) -> None:
         "https://ho oks.example.org/",
     ],
 )
-def test_addresses_that_no_channel_may_have(mailed: World, url: str) -> None:
-    with pytest.raises(CharterError) as caught:
-        add(mailed, url=url)
-    assert caught.value.code == "channel-address"
+def test_addresses_that_no_channel_may_have(url: str) -> None:
+    with pytest.raises(TargetError):
+        read_target(url)
 
 
 @spec("AP-7")
