@@ -79,6 +79,7 @@ BODIES: Final[dict[str, dict[str, Any]]] = {
         "json": {"content": "kept\n"},
     },
     f"POST {API}/approvals/{{approval}}/comments": {"json": {"text": "For how long?"}},
+    f"POST {API}/absences": {"json": {"delegate": "dana", "ends_at": "2026-03-04T00:00:00Z"}},
     f"POST {API}/agents": {"json": SPONSORED},
     f"POST {API}/agent-definitions": {"json": {"name": "mender", "team": "payments"}},
     f"PATCH {API}/agent-definitions/{{definition}}": {

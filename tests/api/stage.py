@@ -23,6 +23,7 @@ from charter.api.app import build_api
 from charter.core.policy.pipeline import ChangeState, Edit
 from charter.core.policy.reviews import Side
 from charter.services import (
+    absences,
     access_campaigns,
     access_reviews,
     agent_definitions,
@@ -163,6 +164,7 @@ def _furnish(world: World) -> tuple[dict[str, str], dict[str, str | None]]:
         rt, agent, request("agent-box", size="agent", egress_allowlist=["git.example.org"])
     )["workspace"]
     asked = workspaces.create(rt, dana, request("big", vcpu=40))["approval"]
+    granted = granted_to(world, "dana")
     world.settle()
     workspace_use.write_file(rt, dana, box["id"], "note", "kept\n")
     workspace_use.write_file(rt, agent, agent_box["id"], "note", "kept\n")
@@ -198,6 +200,7 @@ def _furnish(world: World) -> tuple[dict[str, str], dict[str, str | None]]:
             "agent": made["agent"]["id"],
             "idle_agent": idle["agent"]["id"],
             "approval": asked["id"],
+            **granted,
             "team": "payments",
             "person": "dana",
             "otto": "otto",
@@ -245,6 +248,20 @@ def _furnish(world: World) -> tuple[dict[str, str], dict[str, str | None]]:
         "agent": world.tokens["agent"],
     }
     return ids, tokens
+
+
+def granted_to(world: World, name: str, taken: str = "api") -> dict[str, str]:
+    """A grant of theirs (nothing came of it, for the name was taken), and an absence to come."""
+    asked = workspaces.create(world.rt, world.caller(name), request(taken, vcpu=36))["approval"]
+    given = approvals.approve(world.rt, world.caller("lee"), asked["id"])
+    away = absences.enter(
+        world.rt,
+        world.caller("lee"),
+        delegate="otto",
+        starts_at=world.rt.now() + timedelta(days=10),
+        ends_at=world.rt.now() + timedelta(days=11),
+    )
+    return {"grant": given["gives"]["grant_id"], "absence": away["id"]}
 
 
 def made_channels(world: World) -> dict[str, str]:

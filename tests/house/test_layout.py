@@ -11,6 +11,7 @@ SOURCE: Final = ROOT / "src/charter"
 NOUNS: Final = (
     "access_reviews",
     "agent_definitions",
+    "absences",
     "agents",
     "approvals",
     "audit",
@@ -18,6 +19,7 @@ NOUNS: Final = (
     "decisions",
     "exemptions",
     "governance",
+    "grants",
     "impact",
     "enforcement_points",
     "keys",

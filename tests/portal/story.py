@@ -17,7 +17,7 @@ from charter.services import (
 )
 from charter.services.workspace_questions import WorkspaceRequest
 from charter.store import tables as t
-from tests.api.stage import made_changes, reviewed
+from tests.api.stage import granted_to, made_changes, reviewed
 from tests.support import World
 
 
@@ -50,6 +50,8 @@ def tell(world: World, settle: Callable[[], object]) -> dict[str, str]:
         for name, vcpu in (("release-build", 40), ("load-test-of-the-whole-platform", 36))
     ]
     approvals.deny(rt, lee, with_approval[1], "Take the shared one.")
+    approvals.comment(rt, dana, with_approval[0], "It only runs at night.")
+    made |= granted_to(world, "dana", taken="checkout-api")
     try:
         workspaces.create(rt, dana, WorkspaceRequest(name="try", template="scratch"))
     except CharterError as refusal:

@@ -11,6 +11,7 @@ from fastapi.responses import JSONResponse, PlainTextResponse
 
 from charter import __version__
 from charter.api import (
+    absences,
     access,
     access_reviews,
     agent_definitions,
@@ -23,6 +24,7 @@ from charter.api import (
     enforcement_points,
     exemptions,
     governance,
+    grants,
     impact,
     introspection,
     keys,
@@ -73,6 +75,8 @@ _ROUTERS = (
     production.router,
     quotas.router,
     break_glass.router,
+    grants.router,
+    absences.router,
     policy_changes.router,
     policies.router,
     playground.router,

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Query
 
 from charter.api import schemas as s
 from charter.api.deps import PROBLEMS, CallerDep, Cursor, Limit, RuntimeDep
-from charter.services import approvals
+from charter.services import approval_waiting, approvals
 
 Name = Annotated[str | None, Query(max_length=200)]
 router = APIRouter(tags=["approvals"], responses=PROBLEMS)
@@ -44,6 +44,14 @@ def list_approvals(
             limit=limit,
         )
     )
+
+
+@router.get("/approvals/waiting")
+def waiting(
+    rt: RuntimeDep, caller: CallerDep, days: Annotated[int, Query(ge=1, le=366)] = 30
+) -> s.WaitingOut:
+    """Where approvals wait, and how long decisions of the last days took, by gate and approver."""
+    return s.WaitingOut.model_validate(approval_waiting.waiting(rt, caller, days=days))
 
 
 @router.get("/approvals/{approval}")

@@ -45,6 +45,10 @@ Words = Annotated[str, Field(max_length=4000), AfterValidator(_printable)]
 Justification = Annotated[
     str, Field(max_length=2000, min_length=1), AfterValidator(_printable), AfterValidator(_given)
 ]
+Ticket = Annotated[
+    str, Field(max_length=64, min_length=1), AfterValidator(_printable), AfterValidator(_given)
+]
+Seconds = Annotated[int, Field(ge=1, le=31_622_400)]
 Reference = Annotated[
     str,
     Field(
@@ -665,6 +669,10 @@ class WorkspaceIn(In):
         Annotated[str, Field(pattern=r"^[A-Za-z0-9._/-]{0,63}$")],
     ] = Field(default_factory=dict, max_length=30)
     justification: Justification | None = None
+    ticket: Ticket | None = None
+    duration_seconds: Seconds | None = Field(
+        default=None, description="How long an approval is wanted, if one is needed."
+    )
 
 
 class WorkspaceOut(BaseModel):
@@ -744,6 +752,15 @@ class JustifiedIn(In):
     justification: Justification | None = None
 
 
+class StartIn(JustifiedIn):
+    """Run it again; what an approval may ask for."""
+
+    ticket: Ticket | None = None
+    duration_seconds: Seconds | None = Field(
+        default=None, description="How long an approval is wanted, if one is needed."
+    )
+
+
 class ExtendIn(In):
     """Push the idle stop away; beyond the free extensions a justification is needed."""
 
@@ -812,6 +829,10 @@ class AgentIn(In):
         default=60, description="Until the task's deadline."
     )
     justification: Justification | None = None
+    ticket: Ticket | None = None
+    duration_seconds: Seconds | None = Field(
+        default=None, description="How long an approval is wanted, if one is needed."
+    )
     definition: Reference | None = Field(
         default=None, description="What it is an instance of; without it, of one made for this run."
     )
@@ -1142,6 +1163,54 @@ class ApprovalOut(BaseModel):
         default=None, description="In whose stead your vote would count, if not for yourself."
     )
     why_not: str | None = Field(default=None, description="If you may not: why.")
+
+
+class GateWaitOut(BaseModel):
+    """One gate: what waits at it, and how long decisions took. Times in seconds."""
+
+    rule: str
+    open: int
+    oldest_at: datetime | None = Field(description="Since when the oldest open one waits.")
+    decided: int
+    median_seconds: int | None
+    p90_seconds: int | None
+    reminders: int
+    escalated: int
+    expired: int
+    expired_share: float | None = Field(description="Of all that ended in that time.")
+
+
+class ApproverWaitOut(BaseModel):
+    """One kind of approver: from being asked to the first vote of somebody who is meant."""
+
+    addressee: str
+    approver: str
+    open: int
+    oldest_at: datetime | None
+    decided: int
+    median_seconds: int | None
+    p90_seconds: int | None
+
+
+class PersonWaitOut(BaseModel):
+    """One person's votes: from being asked to voting."""
+
+    approver_id: str
+    person: str
+    decided: int
+    in_stead: int = Field(description="How many of them were for somebody else.")
+    median_seconds: int | None
+    p90_seconds: int | None
+
+
+class WaitingOut(BaseModel):
+    """Where approvals wait, of those that you may see."""
+
+    days: int
+    since: datetime
+    gates: list[GateWaitOut]
+    approvers: list[ApproverWaitOut]
+    people: list[PersonWaitOut]
 
 
 class VoteIn(In):

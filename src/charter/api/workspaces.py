@@ -8,6 +8,7 @@ from fastapi import APIRouter, Query, Response
 
 from charter.api import schemas as s
 from charter.api.deps import PROBLEMS, CallerDep, Cursor, Filter, Key, Limit, RuntimeDep
+from charter.core.approvals.requirements import Carried
 from charter.services import workspace_preview, workspace_use, workspaces
 from charter.services.workspace_questions import WorkspaceRequest
 
@@ -95,11 +96,12 @@ def start(
     caller: CallerDep,
     workspace: s.Reference,
     response: Response,
-    body: s.JustifiedIn | None = None,
+    body: s.StartIn | None = None,
 ) -> s.WorkspaceOutcomeOut:
     """Run it again; policy and quota are asked again."""
-    reason = None if body is None else body.justification
-    return _outcome(response, workspaces.start(rt, caller, workspace, reason), 200)
+    asked = body or s.StartIn()
+    carried = Carried(asked.justification or "", asked.ticket or "", asked.duration_seconds)
+    return _outcome(response, workspaces.start(rt, caller, workspace, carried), 200)
 
 
 @router.post("/workspaces/{workspace}/stop")

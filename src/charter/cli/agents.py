@@ -78,6 +78,9 @@ def create(
         typer.Option("--parent", help="The agent that it works for, where policy allows that."),
     ] = None,
     thumbprint: Thumbprint = None,
+    ticket: Annotated[
+        str | None, typer.Option("--ticket", metavar="TICKET", help="The ticket it belongs to.")
+    ] = None,
     credential_file: CredentialFile = None,
 ) -> None:
     """Sponsor an agent for one task; you answer for what it does.
@@ -98,6 +101,7 @@ def create(
             "definition": definition,
             "parent": parent,
             "thumbprint": thumbprint,
+            "ticket": ticket,
         }
     )
     found = call.client.create("agents", body=body).body

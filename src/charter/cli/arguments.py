@@ -43,6 +43,11 @@ def minutes(text: str, option: str) -> int:
     return int(match.group(1)) * _MINUTES[match.group(2)]
 
 
+def seconds(text: str | None, option: str) -> int | None:
+    """As `minutes`, in seconds; None stays None."""
+    return None if text is None else minutes(text, option) * 60
+
+
 def pairs(texts: Sequence[str] | None, option: str) -> dict[str, str]:
     """`key=value` texts as a mapping."""
     found: dict[str, str] = {}

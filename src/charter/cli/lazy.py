@@ -37,6 +37,8 @@ SECTIONS: Final[tuple[tuple[str, tuple[Entry, ...]], ...]] = (
             Entry("agent", "agents", "Sponsor agents, and stop them.", ("agents",)),
             Entry("approval", "approvals", "Vote on what waits for a person.", ("approvals",)),
             Entry("production", "production", "Get into production just in time."),
+            Entry("grant", "grants", "What approvals gave, and until when.", ("grants",)),
+            Entry("away", "absences", "Who answers approvals in your stead."),
             Entry("notice", "notices", "What you should know.", ("notices",)),
             Entry(
                 "notification",

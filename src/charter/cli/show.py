@@ -21,6 +21,7 @@ from charter.cli.text import (
     pairs,
     printable,
     say,
+    span,
     when,
 )
 from charter.core.kernel.units import show_seconds
@@ -152,6 +153,8 @@ def approval(document: Mapping[str, Any]) -> None:
             ("requester", f"{document['requester']} ({document['requester_kind']})"),
             *(document.get("details") or {}).items(),
             ("justification", document.get("justification")),
+            ("ticket", document.get("ticket")),
+            ("a yes gives", _gives(document)),
             ("asked at", when(document["created_at"])),
             ("deadline", when(document["deadline"])),
             ("closed at", when(document["closed_at"]) if document.get("closed_at") else None),
@@ -164,17 +167,31 @@ def approval(document: Mapping[str, Any]) -> None:
     )
     for vote in document["votes"]:
         comment = f": {one_line(vote['comment'])}" if vote.get("comment") else ""
+        stead = f" for {one_line(vote['for_name'])}" if vote.get("for_name") else ""
+        lost = "" if vote.get("counts", True) else " (does not count any more)"
         say(
-            f"  {one_line(vote['approver'])} {one_line(vote['verdict'])}"
-            f" at {when(vote['at'])}{comment}"
+            f"  {one_line(vote['approver'])}{stead} {one_line(vote['verdict'])}"
+            f" at {when(vote['at'])}{lost}{comment}"
         )
+    for word in document.get("comments") or ():
+        say(f"  {one_line(word['author'])} at {when(word['at'])}: {one_line(word['text'])}")
+
+
+def _gives(document: Mapping[str, Any]) -> str | None:
+    gives = document.get("gives")
+    if not gives:
+        return None
+    length = "this one request" if gives["single_use"] else f"{span(gives['seconds'])}"
+    until = f", until {when(gives['until'])}" if gives["until"] and not gives["single_use"] else ""
+    return f"{length}{until}{', within the task' if gives['ends_with_task'] else ''}"
 
 
 def _may_vote(document: Mapping[str, Any]) -> str | None:
     if document["state"] != "pending":
         return None
     if document.get("can_vote"):
-        return f"yes: charter approval approve {document['id']}"
+        stead = f", for {document['votes_for']}" if document.get("votes_for") else ""
+        return f"yes{stead}: charter approval approve {document['id']}"
     return f"no. {document.get('why_not') or ''}".strip()
 
 
@@ -183,7 +200,7 @@ def requirement(document: Mapping[str, Any]) -> str:
     roles = document.get("roles")
     if not isinstance(roles, Sequence) or isinstance(roles, str):
         return joined(f"{k}={v}" for k, v in document.items())
-    needed = int(document.get("count") or 1)
+    needed = int(document.get("people") or document.get("count") or 1)
     who = " or ".join(one_line(role) for role in roles)
     rule = document.get("rule")
     suffix = f" (rule {one_line(rule)})" if isinstance(rule, str) else ""

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import IO, Any, Final
 
-from charter.core.kernel.units import show_mib
+from charter.core.kernel.units import show_mib, show_seconds
 
 # Cc: control characters; Cf: format characters, among them those that reverse the reading order
 # and can make one text look like another; Cs: half characters, which cannot be encoded.
@@ -65,6 +65,11 @@ def when(value: object) -> str:
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)
     return moment.astimezone().strftime("%Y-%m-%d %H:%M:%S %Z")
+
+
+def span(seconds: object) -> str:
+    """A number of seconds for people: `3 h 20 min`; `-` when there is none."""
+    return show_seconds(int(seconds)) if isinstance(seconds, int | float) else "-"
 
 
 def amounts(holder: Mapping[str, Any]) -> str:

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Final
 import typer
 
 from charter.cli import waiting, workspace_use
-from charter.cli.arguments import given, mib, pairs
+from charter.cli.arguments import given, mib, pairs, seconds
 from charter.cli.command import All, Call, Limit, Yes, command, noun
 from charter.cli.errors import ExitCode
 from charter.cli.explain import suggestion
@@ -71,6 +71,13 @@ Label = Annotated[
 Justification = Annotated[
     str | None, typer.Option("--justification", "-m", help="Why you need it; approvers read it.")
 ]
+Ticket = Annotated[
+    str | None, typer.Option("--ticket", metavar="TICKET", help="The ticket that it belongs to.")
+]
+Duration = Annotated[
+    str | None,
+    typer.Option("--for", metavar="SPAN", help="How long an approval is wanted: 4h, 2d, 1w."),
+]
 Wait = Annotated[bool, typer.Option("--wait/--no-wait", help="Wait until it is so.")]
 Timeout = Annotated[
     float, typer.Option("--timeout", min=0, metavar="SECONDS", help="How long to wait at most.")
@@ -92,6 +99,8 @@ def _request(
     allow_egress: list[str] | None,
     label: list[str] | None,
     justification: str | None,
+    ticket: str | None,
+    duration: str | None,
 ) -> dict[str, object]:
     return given(
         {
@@ -108,6 +117,8 @@ def _request(
             "egress_allowlist": allow_egress,
             "labels": pairs(label, "--label") or None,
             "justification": justification,
+            "ticket": ticket,
+            "duration_seconds": seconds(duration, "--for"),
         }
     )
 
@@ -136,6 +147,8 @@ def preview(
     allow_egress: Egress = None,
     label: Label = None,
     justification: Justification = None,
+    ticket: Ticket = None,
+    duration: Duration = None,
 ) -> None:
     """Show what would be decided about a workspace; nothing is stored or reserved.
 
@@ -155,6 +168,8 @@ def preview(
         allow_egress=allow_egress,
         label=label,
         justification=justification,
+        ticket=ticket,
+        duration=duration,
     )
     found = call.client.post("workspaces", "preview", body=body).body
 
@@ -206,6 +221,8 @@ def create(
     allow_egress: Egress = None,
     label: Label = None,
     justification: Justification = None,
+    ticket: Ticket = None,
+    duration: Duration = None,
     wait: Wait = True,
     timeout: Timeout = _WAIT_SECONDS,
     idempotency_key: Annotated[
@@ -231,6 +248,8 @@ def create(
         allow_egress=allow_egress,
         label=label,
         justification=justification,
+        ticket=ticket,
+        duration=duration,
     )
     answer = call.client.create("workspaces", body=body, key=idempotency_key)
     _outcome(call, answer.body, "running" if wait else None, timeout)
@@ -380,12 +399,21 @@ def _activity(workspace: Mapping[str, Any]) -> str:
 def start(
     call: Call,
     name: Name,
+    *,
     justification: Justification = None,
+    ticket: Ticket = None,
+    duration: Duration = None,
     wait: Wait = True,
     timeout: Timeout = _WAIT_SECONDS,
 ) -> None:
     """Start a stopped workspace and wait until it runs."""
-    body = given({"justification": justification})
+    body = given(
+        {
+            "justification": justification,
+            "ticket": ticket,
+            "duration_seconds": seconds(duration, "--for"),
+        }
+    )
     answer = call.client.post("workspaces", name, "start", body=body)
     _outcome(call, answer.body, "running" if wait else None, timeout)
 

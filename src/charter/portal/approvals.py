@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 from fastapi import APIRouter, Depends
 from starlette.responses import Response
 
 from charter.core.kernel.errors import CharterError
+from charter.core.kernel.units import show_seconds
 from charter.portal import forms
 from charter.portal.visit import PortalRoute, Signed, visit_of
-from charter.services import approvals, decisions
+from charter.services import approval_waiting, approvals, decisions
 
 router = APIRouter(route_class=PortalRoute, dependencies=[Depends(visit_of)])
 
@@ -18,7 +20,7 @@ router = APIRouter(route_class=PortalRoute, dependencies=[Depends(visit_of)])
 @router.get("/approvals")
 def show_approvals(visit: Signed) -> Response:
     """The inbox: what waits for me, what I asked for, or all that I may see."""
-    asked = visit.asked("show", "state")
+    asked = visit.asked("show", "state", "rule", "team", "requester")
     cursor = visit.asked("cursor")["cursor"]
     show = asked["show"] or "for-me"
     page = approvals.list_page(
@@ -27,10 +29,49 @@ def show_approvals(visit: Signed) -> Response:
         state=asked["state"],
         mine=show == "mine",
         for_me=show == "for-me",
+        rule=asked["rule"],
+        team=asked["team"],
+        requester=asked["requester"],
         cursor=cursor,
     )
+    around: dict[str, Any] = {"choices": {"rules": [], "teams": []}, "standing_in": []}
+    if not visit.partial:  # the table alone needs none of it
+        found = approval_waiting.open_at(visit.rt, visit.caller)
+        around = {
+            "standing_in": found["standing_in"],
+            "choices": {
+                "rules": _choices("Any", found["rules"], asked["rule"]),
+                "teams": _choices("Any", found["teams"], asked["team"]),
+            },
+        }
     return visit.page(
-        "approvals.html", {"page": page, "asked": asked, "cursor": cursor}, block="table"
+        "approvals.html",
+        {"page": page, "asked": asked, "cursor": cursor, **around},
+        block="table",
+    )
+
+
+def _choices(first: str, names: list[str], chosen: str | None) -> list[tuple[str, str]]:
+    """The choices of a filter, with the one that was made even where nothing is left of it."""
+    return [
+        ("", first),
+        *((name, name) for name in sorted({*names, *([chosen] if chosen else [])})),
+    ]
+
+
+@router.get("/approvals/waiting")
+def show_waiting(visit: Signed) -> Response:
+    """Where approvals wait, and how long decisions took."""
+    asked = visit.asked("days")
+    days = int(asked["days"]) if asked["days"] in ("7", "30", "90", "365") else 30
+    return visit.page(
+        "waiting.html",
+        {
+            "w": approval_waiting.waiting(visit.rt, visit.caller, days=days),
+            "asked": asked,
+            "took": lambda seconds: "" if seconds is None else show_seconds(seconds),
+        },
+        block="table",
     )
 
 
@@ -45,14 +86,22 @@ def _decision(visit: Signed, decision_id: str) -> dict[str, Any] | None:
 def show_approval(visit: Signed, approval_id: str) -> Response:
     """One request."""
     a = approvals.get(visit.rt, visit.caller, approval_id)
-    return visit.page(
-        "approval.html",
-        {
-            "a": a,
-            "decision": _decision(visit, a["decision_id"]),
-            "cancellable": a["requester_id"] == visit.caller.id,
-        },
-    )
+    values = {
+        "a": a,
+        "decision": _decision(visit, a["decision_id"]),
+        "cancellable": a["requester_id"] == visit.caller.id,
+        "timedelta": timedelta,
+    }
+    if visit.partial:  # the pane beside the inbox
+        return visit.page("approval_pane.html", values, block="pane")
+    page = visit.page("approval.html", values)
+    page.headers["Vary"] = "HX-Request"
+    return page
+
+
+def _after(visit: Signed, approval_id: str) -> str:
+    """Where a vote leads: to the request, or back to the inbox that it was given from."""
+    return "/approvals" if visit.form.get("back") == "inbox" else f"/approvals/{approval_id}"
 
 
 @router.post("/approvals/{approval_id}/approve")
@@ -60,7 +109,7 @@ def approve(visit: Signed, approval_id: str) -> Response:
     """Say yes."""
     comment = forms.read(forms.VoteForm, visit.form).comment
     after = approvals.approve(visit.rt, visit.caller, approval_id, comment)
-    return visit.redirect(f"/approvals/{after['id']}", "Your approval was recorded.")
+    return visit.redirect(_after(visit, after["id"]), "Your approval was recorded.")
 
 
 @router.post("/approvals/{approval_id}/deny")
@@ -68,11 +117,20 @@ def deny(visit: Signed, approval_id: str) -> Response:
     """Say no."""
     comment = forms.read(forms.VoteForm, visit.form).comment
     after = approvals.deny(visit.rt, visit.caller, approval_id, comment)
-    return visit.redirect(f"/approvals/{after['id']}", "Your denial was recorded.")
+    return visit.redirect(_after(visit, after["id"]), "Your denial was recorded.")
 
 
 @router.post("/approvals/{approval_id}/cancel")
 def cancel(visit: Signed, approval_id: str) -> Response:
     """Withdraw one's own request."""
-    after = approvals.cancel(visit.rt, visit.caller, approval_id)
+    reason = forms.read(forms.WithdrawForm, visit.form).reason
+    after = approvals.cancel(visit.rt, visit.caller, approval_id, reason)
     return visit.redirect(f"/approvals/{after['id']}", "The request was withdrawn.")
+
+
+@router.post("/approvals/{approval_id}/comments")
+def comment(visit: Signed, approval_id: str) -> Response:
+    """A word to the others."""
+    text = forms.read(forms.CommentForm, visit.form).text
+    after = approvals.comment(visit.rt, visit.caller, approval_id, text)
+    return visit.redirect(f"/approvals/{after['id']}", "Your comment was added.")

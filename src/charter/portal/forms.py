@@ -13,6 +13,7 @@ from typing import Annotated, Any, Final, Literal, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
+from charter.core.approvals.requirements import Carried
 from charter.core.kernel.errors import InvalidInputError
 from charter.core.kernel.units import MIB_PER_GIB
 from charter.services.workspace_questions import WorkspaceRequest
@@ -24,7 +25,14 @@ _MOST_GIB: Final = 2**20  # a pebibyte: far above any machine, far below what in
 
 Slug = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
 Reference = Annotated[str, Field(pattern=REFERENCE)]
+Ticket = Annotated[str | None, Field(max_length=64)]
+Hours = Annotated[int | None, Field(ge=1, le=8784)]
 Gib = Annotated[int, Field(ge=1, le=_MOST_GIB)]
+
+
+def seconds(hours: int | None) -> int | None:
+    """A number of hours in seconds; None stays None."""
+    return None if hours is None else hours * 3600
 
 
 def _lines(value: object) -> object:
@@ -61,6 +69,8 @@ class WorkspaceForm(_Fields):
     project: Reference | None = None
     network: Literal["none", "host"] = "none"
     justification: Annotated[str | None, Field(max_length=2000)] = None
+    ticket: Ticket = None
+    duration_hours: Hours = None
     key: Annotated[str | None, Field(pattern=r"^[0-9a-f]{32}$")] = None
 
     def request(self) -> WorkspaceRequest:
@@ -77,7 +87,21 @@ class WorkspaceForm(_Fields):
             project=self.project,
             network=self.network,
             justification=self.justification,
+            ticket=self.ticket,
+            duration_seconds=seconds(self.duration_hours),
         )
+
+
+class StartForm(_Fields):
+    """What a start may have to carry for an approval."""
+
+    justification: Annotated[str | None, Field(max_length=2000)] = None
+    ticket: Ticket = None
+    duration_hours: Hours = None
+
+    def carried(self) -> Carried:
+        """What the service takes."""
+        return Carried(self.justification or "", self.ticket or "", seconds(self.duration_hours))
 
 
 class AgentForm(_Fields):
@@ -96,6 +120,7 @@ class AgentForm(_Fields):
     minutes: Annotated[int, Field(ge=1, le=525_600)] = 60
     justification: Annotated[str | None, Field(max_length=2000)] = None
     definition: Reference | None = None
+    ticket: Ticket = None
     key: Annotated[str | None, Field(pattern=r"^[0-9a-f]{32}$")] = None
 
 
@@ -216,6 +241,35 @@ class VoteForm(_Fields):
     """A comment that goes with a vote."""
 
     comment: Annotated[str | None, Field(max_length=4000)] = None
+
+
+class CommentForm(_Fields):
+    """A word about a request."""
+
+    text: Annotated[str, Field(max_length=4000)]
+
+
+class WithdrawForm(_Fields):
+    """Why a request is withdrawn, or a grant taken back."""
+
+    reason: Annotated[str | None, Field(max_length=4000)] = None
+
+
+class RenewForm(_Fields):
+    """What a renewal carries; what is left out is as before."""
+
+    justification: Annotated[str | None, Field(max_length=2000)] = None
+    ticket: Ticket = None
+    duration_hours: Hours = None
+
+
+class AbsenceForm(_Fields):
+    """Who votes in one's stead, from one day to another."""
+
+    delegate: Reference
+    starts_on: date | None = None
+    ends_on: date
+    reason: Annotated[str | None, Field(max_length=4000)] = None
 
 
 class LinkVoteForm(VoteForm):

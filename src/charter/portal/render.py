@@ -65,6 +65,8 @@ _TONES: Final = {
         "soon",
         "excessive",
         "waiting",
+        "role-lost",
+        "task-ended",
     ),
     "bad": (
         "failed",

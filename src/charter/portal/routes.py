@@ -10,6 +10,7 @@ from starlette.responses import Response
 
 from charter.core.kernel.errors import NotFoundError
 from charter.portal import (
+    absences,
     access,
     access_reviews,
     account,
@@ -23,6 +24,7 @@ from charter.portal import (
     decisions,
     exemptions,
     governance,
+    grants,
     identity,
     impact,
     keys,
@@ -80,6 +82,8 @@ def build_router(runtime_of: Callable[[Request], Runtime]) -> APIRouter:
         votes.open_router,
         overview.router,
         workspaces.router,
+        grants.router,
+        absences.router,
         approvals.router,
         agent_definitions.router,
         agents.router,

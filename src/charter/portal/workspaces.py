@@ -151,8 +151,8 @@ def show_workspace(visit: Signed, ref: str) -> Response:
 @router.post("/workspaces/{ref}/start")
 def start_workspace(visit: Signed, ref: str) -> Response:
     """Start it again."""
-    reason = forms.read(forms.ReasonForm, visit.form).justification
-    return _after(visit, workspaces.start(visit.rt, visit.caller, ref, reason), "Starting.")
+    carried = forms.read(forms.StartForm, visit.form).carried()
+    return _after(visit, workspaces.start(visit.rt, visit.caller, ref, carried), "Starting.")
 
 
 @router.post("/workspaces/{ref}/stop")

@@ -18,10 +18,11 @@ from charter.core.access.invariants import ResourceRef
 from charter.core.access.permissions import Permission
 from charter.core.agents.tasks import TaskEvent, TaskState
 from charter.core.agents.tiers import Tier
+from charter.core.approvals.requirements import Carried
 from charter.core.audit.event import Outcome
 from charter.core.kernel.canonical import rfc3339
 from charter.core.kernel.decision import Effect
-from charter.core.kernel.errors import ConflictError, ForbiddenError
+from charter.core.kernel.errors import CharterError, ConflictError, ForbiddenError
 from charter.core.lifecycle.states import Desired
 from charter.services import (
     agent_credentials,
@@ -56,13 +57,13 @@ def create(
     The credential is shown this once; a repetition with the same key makes a new one.
     """
     result: dict[str, Any] = {"agent": None, "credential": None, "approval": None}
-    answer, refusal = None, None
+    answer, refusal, lacking = None, None, None
     with rt.database.unit_of_work() as tx:
         before = idempotency.recall(tx, caller.id, key, ["agent.create", request])
         if before is None:
             try:
                 with tx.conn.begin_nested():
-                    answer = _create_first(rt, tx, caller, request, key, result)
+                    answer, lacking = _create_first(rt, tx, caller, request, key, result)
             except ForbiddenError as error:
                 refusal = error
                 idempotency.forget(tx, caller.id, key)
@@ -78,7 +79,8 @@ def create(
         }
     if answer is None:
         raise refusal or missing("agent")
-    approval_requests.check_complete(answer, request.get("justification"))
+    if lacking is not None:
+        raise lacking
     if result["approval"] is None:
         refuse_unless_allowed(answer)
     return result
@@ -104,11 +106,10 @@ def _create_first(
     request: dict[str, Any],
     key: str | None,
     result: dict[str, Any],
-) -> Answer:
-    """Decide, create or ask for the approval, and fill `result`."""
+) -> tuple[Answer, CharterError | None]:
+    """Decide, create or ask for the approval, and fill `result`; with what the request lacks."""
     answer, agent_id = create_in(rt, tx, caller, request)
     result["decision"] = answer.as_json()
-    justification = request.get("justification")
     if agent_id is not None:
         agent = load_agent(tx, agent_id)
         if agent is None:
@@ -119,11 +120,11 @@ def _create_first(
         idempotency.remember(
             tx, caller.id, key, {"decision": result["decision"], "agent_id": agent_id}
         )
-        return answer
+        return answer, None
     idempotency.forget(tx, caller.id, key)
-    if answer.decision.effect is Effect.REQUIRE_APPROVAL and approval_requests.complete(
-        answer, justification
-    ):
+    carried = Carried.of(request)
+    lacking = approval_requests.incomplete(rt, tx, answer, carried)
+    if answer.decision.effect is Effect.REQUIRE_APPROVAL and lacking is None:
         approval_id = approval_requests.open_request(
             rt,
             tx,
@@ -131,10 +132,10 @@ def _create_first(
             answer,
             summary=f"agent {request['name']} in the {request['tier']} tier",
             pending={"action": "agent.create", "request": request},
-            justification=justification,
+            **carried.fields,
         )
         result["approval"] = approval_records.view(tx, caller, approval_id)
-    return answer
+    return answer, lacking
 
 
 def create_in(
@@ -148,8 +149,7 @@ def create_in(
     context: dict[str, Any] = {
         "environment": "development" if project is None else project["environment"]
     }
-    if request.get("justification"):
-        context["justification"] = request["justification"]
+    context |= {name: request[name] for name in ("justification", "ticket") if request.get(name)}
     question = Question(
         caller=caller,
         action=Permission.AGENT_CREATE,

@@ -16,6 +16,8 @@ from typing import Any, Final
 from charter.core.approvals.grants import Grant
 from charter.services import agents, elevations, production, quota_overrides, workspaces
 from charter.services.decisions import Answer
+from charter.services.grant_records import RENEW
+from charter.services.grant_renewal import carry_on
 from charter.services.runtime import Caller, Runtime
 from charter.services.workspace_questions import WorkspaceRequest
 from charter.store.unit_of_work import Tx
@@ -87,4 +89,5 @@ EXECUTORS: Final[dict[str, Executor]] = {
     "production.access": _enter_production,
     "quota.request": _raise_quota,
     "agent.elevate": _elevate_agent,
+    RENEW: carry_on,
 }

@@ -152,8 +152,10 @@ def open_to_me(tx: Tx, heard: Iterable[Voice]) -> sa.ColumnElement[bool]:
 def _open_to(tx: Tx, voice: Voice) -> sa.ColumnElement[bool]:
     c, v = t.approvals.c, t.approval_votes.c
     people = {voice.human.id, voice.voter_id}
-    voted = sa.exists().where(
-        v.approval_id == c.id, sa.or_(v.approver_id.in_(people), v.counts_as.in_(people))
+    voted = (
+        sa.exists()
+        .where(v.approval_id == c.id, sa.or_(v.approver_id.in_(people), v.counts_as.in_(people)))
+        .correlate(t.approvals)
     )
     return sa.and_(
         _put_to(tx, voice), c.requester_id.not_in(people), c.sponsor_id.not_in(people), ~voted
@@ -175,7 +177,8 @@ def _put_to(tx: Tx, voice: Voice) -> sa.ColumnElement[bool]:
         and binding.break_glass is None
         and (place := _votes_in(human, binding)) is not None
     ]
-    return sa.exists().where(a.approval_id == c.id, a.since <= tx.now, sa.or_(*ways))
+    put = sa.exists().where(a.approval_id == c.id, a.since <= tx.now, sa.or_(*ways))
+    return put.correlate(t.approvals)
 
 
 def _votes_in(human: Human, binding: Binding) -> sa.ColumnElement[bool] | None:

@@ -41,9 +41,9 @@ def left_at() -> sa.Label[Any]:
     would be done for somebody who is gone.
     """
     c, p, a = t.approvals.c, t.people.c, t.agents.c
-    person = sa.select(p.deactivated_at).where(p.id == c.sponsor_id).scalar_subquery()
-    agent = sa.select(a.ended_at).where(a.id == c.requester_id).scalar_subquery()
-    return sa.func.least(person, agent).label("left_at")
+    person = sa.select(p.deactivated_at).where(p.id == c.sponsor_id).correlate(t.approvals)
+    agent = sa.select(a.ended_at).where(a.id == c.requester_id).correlate(t.approvals)
+    return sa.func.least(person.scalar_subquery(), agent.scalar_subquery()).label("left_at")
 
 
 def nobody_left(now: datetime | sa.ColumnElement[datetime]) -> sa.ColumnElement[bool]:

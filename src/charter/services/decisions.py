@@ -92,13 +92,19 @@ def facts_of(tx: Tx, question: Question) -> dict[str, Any]:
 
 
 def grants_of(tx: Tx, subject_id: str) -> tuple[GrantView, ...]:
-    """The subject's grants that have not run out."""
+    """The subject's grants that have not run out, nor ended with the task they were given for."""
+    task = t.tasks.c
+    closed = sa.exists().where(
+        task.id == t.grants.c.task_id,
+        sa.or_(task.closed_at.is_not(None), task.deadline <= tx.now),
+    )
     rows = tx.all(
         sa.select(t.grants)
         .where(
             t.grants.c.subject_id == subject_id,
             t.grants.c.revoked_at.is_(None),
             t.grants.c.expires_at > tx.now,
+            ~closed,
         )
         .order_by(t.grants.c.id)
     )

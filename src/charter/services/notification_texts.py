@@ -23,6 +23,8 @@ from charter.store.unit_of_work import Row, Tx
 
 _PAGES: Final = {
     "approval": "/approvals/{}",
+    "grant": "/approvals/grants",
+    "absence": "/approvals/away",
     "workspace": "/workspaces/{}",
     "agent": "/agents/{}",
     "review": "/policies/reviews/{}",

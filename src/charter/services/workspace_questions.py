@@ -16,6 +16,7 @@ from charter.core.access.delegation import effective_tier
 from charter.core.access.invariants import ResourceRef, invariants
 from charter.core.access.permissions import Permission
 from charter.core.access.subjects import Agent
+from charter.core.approvals.requirements import NOTHING, Carried
 from charter.core.kernel.errors import InvalidInputError
 from charter.core.policy.data import PolicyData
 from charter.core.policy.judge import quota_json
@@ -54,6 +55,13 @@ class WorkspaceRequest:
     egress_allowlist: list[str] | None = None
     labels: Mapping[str, str] = field(default_factory=dict)
     justification: str | None = None
+    ticket: str | None = None
+    duration_seconds: int | None = None
+
+    @property
+    def carried(self) -> Carried:
+        """What it carries for those who may have to approve it."""
+        return Carried(self.justification or "", self.ticket or "", self.duration_seconds)
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,7 +184,7 @@ def create_question(rt: Runtime, tx: Tx, caller: Caller, plan: Plan, *, lock: bo
             "labels": labels,
             "data_class": "internal" if plan.project is None else plan.project["data_class"],
         },
-        context=_context(rt, plan.template, plan.project, plan.request.justification)
+        context=_context(rt, plan.template, plan.project, plan.request.carried)
         | {"quota": quota_json(held, plan.amount)},
         quota=(held, plan.amount),
         grants=grants_of(tx, caller.id),
@@ -193,9 +201,7 @@ def create_question(rt: Runtime, tx: Tx, caller: Caller, plan: Plan, *, lock: bo
     )
 
 
-def _context(
-    rt: Runtime, template: Row, project: Row | None, justification: str | None
-) -> dict[str, Any]:
+def _context(rt: Runtime, template: Row, project: Row | None, carried: Carried) -> dict[str, Any]:
     capabilities = rt.provider.capabilities()
     context: dict[str, Any] = {
         "environment": "development" if project is None else project["environment"],
@@ -212,8 +218,12 @@ def _context(
             "capabilities": sorted(i.name for i in capabilities.items if i.enforced),
         },
     }
-    if justification is not None:
-        context["justification"] = justification
+    if carried.justification:
+        context["justification"] = carried.justification
+    if carried.ticket:
+        context["ticket"] = carried.ticket
+    if carried.duration_seconds is not None:
+        context["duration"] = carried.duration_seconds
     return context
 
 
@@ -224,7 +234,7 @@ def question_about(
     row: Row,
     action: Permission,
     *,
-    justification: str | None = None,
+    carried: Carried = NOTHING,
     extra: Mapping[str, Any] | None = None,
     quota: tuple[tuple[quotas.QuotaLine, ...], Amount] | None = None,
 ) -> Question:
@@ -266,7 +276,7 @@ def question_about(
             "data_class": "internal" if project is None else project["data_class"],
             "state": records.state_word(row),
         },
-        context=_context(rt, template, project, justification) | dict(extra or {}),
+        context=_context(rt, template, project, carried) | dict(extra or {}),
         quota=quota,
         grants=grants_of(tx, row["owner_id"]),
     )

@@ -15,6 +15,7 @@ import sqlalchemy as sa
 
 from charter.core.access.permissions import Permission
 from charter.core.access.subjects import Agent
+from charter.core.approvals.requirements import NOTHING, Carried
 from charter.core.kernel.decision import Effect
 from charter.core.kernel.errors import ForbiddenError
 from charter.core.lifecycle.states import Desired, WorkspaceState
@@ -52,9 +53,10 @@ def create(
         if before is not None:
             return _outcome_again(tx, caller, before)
         answer, workspace_id = create_in(rt, tx, caller, request)
-        approval_id = None
+        approval_id, lacking = None, None
         if answer.decision.effect is Effect.REQUIRE_APPROVAL:
-            if not approval_requests.complete(answer, request.justification):
+            lacking = approval_requests.incomplete(rt, tx, answer, request.carried)
+            if lacking is not None:
                 idempotency.forget(tx, caller.id, key)
             else:
                 approval_id = approval_requests.open_request(
@@ -64,7 +66,7 @@ def create(
                     answer,
                     summary=summary(request, answer),
                     pending={"action": "workspace.create", "request": asdict(request)},
-                    justification=request.justification,
+                    **request.carried.fields,
                 )
         outcome = {
             "decision": answer.as_json(),
@@ -76,7 +78,8 @@ def create(
         else:
             idempotency.remember(tx, caller.id, key, outcome)
             result = _outcome_again(tx, caller, outcome)
-    approval_requests.check_complete(answer, request.justification)
+    if lacking is not None:
+        raise lacking
     if approval_id is None:
         refuse_unless_allowed(answer)
     return result
@@ -219,17 +222,14 @@ def _change(
     return {"decision": decided[0].as_json(), "workspace": workspace, "approval": None}
 
 
-def start(
-    rt: Runtime, caller: Caller, ref: str, justification: str | None = None
-) -> dict[str, Any]:
+def start(rt: Runtime, caller: Caller, ref: str, carried: Carried = NOTHING) -> dict[str, Any]:
     """Run it again: the quota of running things is taken again, policy is asked again."""
     with rt.database.unit_of_work() as tx:
-        answer, _ = start_in(rt, tx, caller, ref, justification)
+        answer, _ = start_in(rt, tx, caller, ref, carried)
         row = records.find(tx, caller, ref)
         approval_id = None
-        if answer.decision.effect is Effect.REQUIRE_APPROVAL and approval_requests.complete(
-            answer, justification
-        ):
+        lacking = approval_requests.incomplete(rt, tx, answer, carried)
+        if answer.decision.effect is Effect.REQUIRE_APPROVAL and lacking is None:
             approval_id = approval_requests.open_request(
                 rt,
                 tx,
@@ -237,21 +237,22 @@ def start(
                 answer,
                 summary=f"start workspace {row['name']} ({row['vcpu']} vCPU)",
                 pending={"action": "workspace.start", "workspace_id": row["id"]},
-                justification=justification,
+                **carried.fields,
             )
         result = _outcome_again(
             tx,
             caller,
             {"decision": answer.as_json(), "workspace_id": row["id"], "approval_id": approval_id},
         )
-    approval_requests.check_complete(answer, justification)
+    if lacking is not None:
+        raise lacking
     if approval_id is None:
         refuse_unless_allowed(answer)
     return result
 
 
 def start_in(
-    rt: Runtime, tx: Tx, caller: Caller, ref: str, justification: str | None = None
+    rt: Runtime, tx: Tx, caller: Caller, ref: str, carried: Carried = NOTHING
 ) -> tuple[Answer, str | None]:
     """Decide under locked quotas and, on a yes, decide that it runs; for `start` and approvals."""
     hold_starter(tx, caller)
@@ -266,7 +267,7 @@ def start_in(
         caller,
         row,
         Permission.WORKSPACE_START,
-        justification=justification,
+        carried=carried,
         quota=(lines, amount),
     )
     answer = ask(rt, tx, question)
@@ -298,7 +299,9 @@ def stop(rt: Runtime, caller: Caller, ref: str, justification: str | None = None
         records.set_desired(tx, row, Desired.STOPPED, "Stopped on request.", stopped_by="person")
         note(tx, caller, "workspace.stopped", "workspace", row["id"], decision_id=answer.id)
 
-    return _change(rt, caller, ref, Permission.WORKSPACE_STOP, act, justification=justification)
+    return _change(
+        rt, caller, ref, Permission.WORKSPACE_STOP, act, carried=Carried(justification or "")
+    )
 
 
 def delete(
@@ -312,7 +315,9 @@ def delete(
         records.set_desired(tx, row, Desired.DELETED, "Deleted on request.", stopped_by="person")
         note(tx, caller, "workspace.deleted", "workspace", row["id"], decision_id=answer.id)
 
-    return _change(rt, caller, ref, Permission.WORKSPACE_DELETE, act, justification=justification)
+    return _change(
+        rt, caller, ref, Permission.WORKSPACE_DELETE, act, carried=Carried(justification or "")
+    )
 
 
 def extend(
@@ -362,6 +367,6 @@ def extend(
         ref,
         Permission.WORKSPACE_EXTEND,
         act,
-        justification=justification,
+        carried=Carried(justification or ""),
         extra={"extension": {"seconds": limits.extension_seconds, "used": int(row["extensions"])}},
     )

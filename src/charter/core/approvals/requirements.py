@@ -12,8 +12,9 @@ Source: Spec AP-1.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any, Final
 
 from charter.core.approvals.rules import DURATION, JUSTIFICATION, TICKET, ApprovalSettings
 from charter.core.kernel.decision import Effect, Violation
@@ -56,6 +57,24 @@ class Carried:
     ticket: str = ""
     duration_seconds: int | None = None
 
+    @classmethod
+    def of(cls, fields: Mapping[str, Any]) -> Carried:
+        """What a request with these fields carries."""
+        return cls(
+            fields.get("justification") or "",
+            fields.get("ticket") or "",
+            fields.get("duration_seconds"),
+        )
+
+    @property
+    def fields(self) -> dict[str, Any]:
+        """The same as `of` reads it, with None for what is not there."""
+        return {
+            "justification": self.justification or None,
+            "ticket": self.ticket or None,
+            "duration_seconds": self.duration_seconds,
+        }
+
     @property
     def given(self) -> frozenset[str]:
         """The names of what is there."""
@@ -68,6 +87,10 @@ class Carried:
             )
             if there
         )
+
+
+NOTHING: Final = Carried()
+"""A request that carries nothing."""
 
 
 def requirements_from(

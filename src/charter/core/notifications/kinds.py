@@ -43,6 +43,7 @@ KINDS: Final = (
     Kind("approval-comment", "Comments on requests"),
     Kind("approval-escalated", "Your own requests that others were asked about as well"),
     Kind("grant", "Grants of yours that end"),
+    Kind("absence", "Whom you stand in for"),
     Kind("approval-link", "Somebody else opened your approval link", fixed=True),
     Kind("break-glass", "Emergency access was used", shared=True, fixed=True),
     Kind("access-review", "Access that you have to review, or that ended"),

@@ -59,6 +59,36 @@
     }
   });
 
+  // In an inbox, "j" and "k" go through the rows, whose focus fills the pane beside it; "a" goes to
+  // the approval and "d" to the comment for a no, so that neither is given by one slip of a finger.
+  document.addEventListener("keydown", (event) => {
+    const rows = [...document.querySelectorAll("[data-row]")];
+    if (!rows.length || event.ctrlKey || event.metaKey || event.altKey || dialog?.open) return;
+    const pane = document.getElementById("pane");
+    const at = rows.findIndex((row) => row.getAttribute("href") === pane?.dataset.at);
+    if (event.key === "Escape" && pane?.contains(event.target)) rows[Math.max(at, 0)].focus();
+    if (event.target.closest("input, textarea, select, [contenteditable]")) return;
+    const goal = { j: rows[Math.min(at + 1, rows.length - 1)], k: rows[Math.max(at - 1, 0)] }[event.key];
+    const part = { a: "[data-approve]", d: "[data-vote] textarea" }[event.key];
+    const there = goal ?? (part && pane?.querySelector(part));
+    if (there && Date.now() - pendingGo >= 1500) {
+      event.preventDefault();
+      there.focus();
+    }
+  });
+  document.addEventListener("focusin", (event) => {
+    const pane = document.getElementById("pane");
+    if (pane && event.target.matches("[data-row]")) {
+      pane.dataset.at = event.target.getAttribute("href");
+      document.querySelectorAll("tr.at").forEach((row) => row.classList.remove("at"));
+      event.target.closest("tr").classList.add("at");
+    }
+  });
+  document.addEventListener("click", (event) => {
+    if (event.target.closest("a, button, input, label")) return;
+    event.target.closest("tr")?.querySelector("[data-row]")?.focus();
+  });
+
   // Control and Enter run what is being edited.
   document.addEventListener("keydown", (event) => {
     const run = event.target.form?.querySelector("[data-run]");
