@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Final
+from typing import Any, Final
 
+from pydantic import BaseModel
+
+from charter.api import absences, grants
 from charter.api import schemas as s
 from charter.api.absences import AbsenceOut
 from charter.api.grants import GrantOut
+from tests.cli import answers as a
 from tests.cli.answers import NOW
 
 GRANT: Final = GrantOut(
@@ -90,3 +94,41 @@ WAITING: Final = s.WaitingOut(
         )
     ],
 )
+
+# What the commands are called with, and what the server answers them.
+CALLS: Final[dict[str, tuple[list[str], dict[str, Any]]]] = {
+    "approval list": ([], {"GET /approvals": a.page(a.approval())}),
+    "approval show": (["apr_1"], {"GET /approvals/apr_1": a.approval()}),
+    "approval approve": (["apr_1"], {"POST /approvals/apr_1/approve": a.approval()}),
+    "approval deny": (["apr_1", "-m", "no"], {"POST /approvals/apr_1/deny": a.approval()}),
+    "approval cancel": (["apr_1", "-m", "no"], {"POST /approvals/apr_1/cancel": a.approval()}),
+    "approval comment": (
+        ["apr_1", "-m", "For how long?"],
+        {"POST /approvals/apr_1/comments": a.approval()},
+    ),
+    "approval waiting": (["--days", "90"], {"GET /approvals/waiting": WAITING}),
+    "grant list": (["--mine"], {"GET /grants": a.page(GRANT)}),
+    "grant show": (["grt_1"], {"GET /grants/grt_1": GRANT}),
+    "grant revoke": (["grt_1", "-m", "done"], {"POST /grants/grt_1/revoke": GRANT}),
+    "grant renew": (
+        ["grt_1", "--for", "2d", "-m", "not done", "--ticket", "OPS-1"],
+        {"POST /grants/grt_1/renew": a.approval()},
+    ),
+    "away show": (["--past"], {"GET /absences": a.page(ABSENCE)}),
+    "away set": (
+        ["lin", "--from", "2026-08-01", "--until", "2026-08-14", "-m", "A walk."],
+        {"POST /absences": ABSENCE},
+    ),
+    "away end": (["abs_1"], {"POST /absences/abs_1/end": ABSENCE}),
+}
+
+# What the commands send.
+BODIES: Final[dict[str, type[BaseModel]]] = {
+    "approval cancel": s.CancelIn,
+    "approval comment": s.CommentIn,
+    "grant revoke": grants.RevokeIn,
+    "grant renew": grants.RenewIn,
+    "away set": absences.AbsenceIn,
+    "approval approve": s.VoteIn,
+    "approval deny": s.VoteIn,
+}

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from charter.api import absences, access_reviews, grants, policy_changes
+from charter.api import access_reviews, policy_changes
 from charter.api import notification_schemas as n
 from charter.api import schemas as s
 from charter.api.break_glass import EmergencyIn, EmergencyReviewIn
@@ -23,8 +23,8 @@ from charter.cli.main import root
 from tests.cli import answers as a
 from tests.cli import answers_access as aa
 from tests.cli import answers_account as acc
-from tests.cli import answers_elevation as ae
 from tests.cli import answers_approvals as apr
+from tests.cli import answers_elevation as ae
 from tests.cli import answers_notifications as an
 from tests.cli import answers_policy as ap
 from tests.cli import answers_scim as asc
@@ -238,29 +238,7 @@ CALLS: dict[str, tuple[list[str], dict[str, Any]]] = {
     "keys list": ([], {"GET /keys": a.page(aa.KEY)}),
     "keys rotate": (["--compromised", "--yes"], {"POST /keys/rotate": aa.KEY_ROTATED}),
     "agent credential": (["self"], {"POST /agents/self/credential": a.CREDENTIAL}),
-    "approval list": ([], {"GET /approvals": a.page(a.approval())}),
-    "approval show": (["apr_1"], {"GET /approvals/apr_1": a.approval()}),
-    "approval approve": (["apr_1"], {"POST /approvals/apr_1/approve": a.approval()}),
-    "approval deny": (["apr_1", "-m", "no"], {"POST /approvals/apr_1/deny": a.approval()}),
-    "approval cancel": (["apr_1", "-m", "no"], {"POST /approvals/apr_1/cancel": a.approval()}),
-    "approval comment": (
-        ["apr_1", "-m", "For how long?"],
-        {"POST /approvals/apr_1/comments": a.approval()},
-    ),
-    "approval waiting": (["--days", "90"], {"GET /approvals/waiting": apr.WAITING}),
-    "grant list": (["--mine"], {"GET /grants": a.page(apr.GRANT)}),
-    "grant show": (["grt_1"], {"GET /grants/grt_1": apr.GRANT}),
-    "grant revoke": (["grt_1", "-m", "done"], {"POST /grants/grt_1/revoke": apr.GRANT}),
-    "grant renew": (
-        ["grt_1", "--for", "2d", "-m", "not done", "--ticket", "OPS-1"],
-        {"POST /grants/grt_1/renew": a.approval()},
-    ),
-    "away show": (["--past"], {"GET /absences": a.page(apr.ABSENCE)}),
-    "away set": (
-        ["lin", "--from", "2026-08-01", "--until", "2026-08-14", "-m", "A walk."],
-        {"POST /absences": apr.ABSENCE},
-    ),
-    "away end": (["abs_1"], {"POST /absences/abs_1/end": apr.ABSENCE}),
+    **apr.CALLS,
     "policy rules": ([], {"GET /policies/rules": a.page(a.RULE)}),
     "policy show": (["admission/cpu"], {"GET /policies/rules/admission/cpu": a.RULE}),
     "policy active": ([], {"GET /policies/active": a.BUNDLE}),
@@ -549,13 +527,7 @@ def test_request_bodies_are_what_the_api_takes(
         "governance hold": s.ReviewHeldIn,
         "governance minutes": s.MinutesIn,
         "governance close": s.ReviewCloseIn,
-        "approval cancel": s.CancelIn,
-        "approval comment": s.CommentIn,
-        "grant revoke": grants.RevokeIn,
-        "grant renew": grants.RenewIn,
-        "away set": absences.AbsenceIn,
-        "approval approve": s.VoteIn,
-        "approval deny": s.VoteIn,
+        **apr.BODIES,
         "role define": s.RoleIn,
         "review open": access_reviews.CampaignIn,
         "review keep": access_reviews.ReviewAnswerIn,

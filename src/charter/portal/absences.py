@@ -22,7 +22,7 @@ def show_absences(visit: Signed) -> Response:
 
 def _begins(visit: Signed, day: date) -> datetime:
     """The first moment of a day where the visitor lives."""
-    return datetime.combine(day, time.min, absences.zone_of(visit.rt, visit.caller))
+    return datetime.combine(day, time.min, absences.get_zone(visit.rt, visit.caller))
 
 
 @router.post("/approvals/away")

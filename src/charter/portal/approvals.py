@@ -36,7 +36,7 @@ def show_approvals(visit: Signed) -> Response:
     )
     around: dict[str, Any] = {"choices": {"rules": [], "teams": []}, "standing_in": []}
     if not visit.partial:  # the table alone needs none of it
-        found = approval_waiting.open_at(visit.rt, visit.caller)
+        found = approval_waiting.list_choices(visit.rt, visit.caller)
         around = {
             "standing_in": found["standing_in"],
             "choices": {

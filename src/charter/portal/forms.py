@@ -93,7 +93,7 @@ class WorkspaceForm(_Fields):
 
 
 class StartForm(_Fields):
-    """What a start may have to carry for an approval."""
+    """What a start or a renewal carries for those who approve it."""
 
     justification: Annotated[str | None, Field(max_length=2000)] = None
     ticket: Ticket = None
@@ -253,14 +253,6 @@ class WithdrawForm(_Fields):
     """Why a request is withdrawn, or a grant taken back."""
 
     reason: Annotated[str | None, Field(max_length=4000)] = None
-
-
-class RenewForm(_Fields):
-    """What a renewal carries; what is left out is as before."""
-
-    justification: Annotated[str | None, Field(max_length=2000)] = None
-    ticket: Ticket = None
-    duration_hours: Hours = None
 
 
 class AbsenceForm(_Fields):

@@ -46,7 +46,7 @@ def ask_revoke(visit: Signed, grant_id: str) -> Response:
 @router.post("/approvals/grants/{grant_id}/renew")
 def renew(visit: Signed, grant_id: str) -> Response:
     """Ask for the same again."""
-    form = forms.read(forms.RenewForm, visit.form)
+    form = forms.read(forms.StartForm, visit.form)
     wanted = grants.Renewal(form.justification, form.ticket, forms.seconds(form.duration_hours))
     made = grants.renew(visit.rt, visit.caller, grant_id, wanted)
     return visit.redirect(f"/approvals/{made['id']}", "Asked again. You are told the result.")

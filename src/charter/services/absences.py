@@ -74,7 +74,7 @@ _SHOWN: Final = (
 )
 
 
-def zone_of(rt: Runtime, caller: Caller) -> ZoneInfo:
+def get_zone(rt: Runtime, caller: Caller) -> ZoneInfo:
     """The caller's time zone, in which their days begin and end."""
     with rt.database.reading() as tx:
         row = lookup.person(tx, caller.person.id)

@@ -170,7 +170,7 @@ def _people(tx: Tx, seen: Any, since: Any) -> list[dict[str, Any]]:
     ]
 
 
-def open_at(rt: Runtime, caller: Caller) -> dict[str, list[str]]:
+def list_choices(rt: Runtime, caller: Caller) -> dict[str, list[str]]:
     """At which gates and in which teams something is open that the caller may see.
 
     With the handles of those for whom the caller answers; for the filters of an inbox.
