@@ -42,6 +42,7 @@ KINDS: Final = (
     Kind("approval-settled", "How your own requests ended"),
     Kind("approval-comment", "Comments on requests"),
     Kind("approval-escalated", "Your own requests that others were asked about as well"),
+    Kind("delegate", "Whoever was to stand in for you"),
     Kind("grant", "Grants of yours that end"),
     Kind("absence", "Whom you stand in for"),
     Kind("approval-link", "Somebody else opened your approval link", fixed=True),
