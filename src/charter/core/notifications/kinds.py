@@ -52,6 +52,7 @@ KINDS: Final = (
     Kind("review-action", "What a review of the policy asks of you"),
     Kind("policy", "Policy changes", shared=True),
     Kind("sign-in", "Sign-in links and sign-ins of your account", fixed=True),
+    Kind("account", "Your account is switched off soon, or was", fixed=True),
     Kind("identity", "Other ways to sign in to your account", fixed=True),
     Kind("credential", "Somebody guesses or repeats credentials of yours", fixed=True),
     Kind("networks", "Allowlists of networks were set aside", shared=True, fixed=True),
