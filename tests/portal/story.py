@@ -7,6 +7,7 @@ from typing import Any
 
 from charter.core.kernel.errors import CharterError
 from charter.services import (
+    agent_definitions,
     agents,
     approvals,
     governance,
@@ -57,6 +58,17 @@ def tell(world: World, settle: Callable[[], object]) -> dict[str, str]:
     except CharterError as refusal:
         made["refusal"] = refusal.message
     made["approval"], made["denied"] = with_approval
+    defined = {
+        "name": "test-mender",
+        "team": "payments",
+        "description": "Mends flaky tests",
+        "repositories": ["git.example.org/web/*"],
+        "tier": "sandboxed",
+        "run_by": ["team"],
+    }
+    made["definition"] = agent_definitions.define(rt, lee, defined)["id"]
+    narrower = {"max_session_seconds": 7200, "why": "No run needs longer"}
+    agent_definitions.change(rt, lee, made["definition"], narrower)
     for name in ("fix-flaky-tests", "read-the-docs"):
         request: dict[str, Any] = {
             "name": name,
@@ -67,6 +79,7 @@ def tell(world: World, settle: Callable[[], object]) -> dict[str, str]:
             "team": None,
             "project": None,
             "justification": None,
+            "definition": "test-mender" if name == "fix-flaky-tests" else None,
         }
         made[name] = agents.create(rt, dana, request)["agent"]["id"]
     agents.kill(rt, dana, made["read-the-docs"], "It was started by mistake.")

@@ -136,6 +136,7 @@ def test_nobody_is_kept_out(instance: Instance, browser: Browser, scheme: str, w
             "/approvals?show=all",
             "/agents",
             "/agents/new",
+            "/agents/definitions",
             "/policies?q=cpu",
             "/policies/bundles",
             "/decisions",
@@ -143,6 +144,7 @@ def test_nobody_is_kept_out(instance: Instance, browser: Browser, scheme: str, w
         ),
         "sam": (
             "/audit",
+            "/keys",
             "/policies/changes",
             "/policies/playground?file=admission/workspace-limits.rego",
             "/access?subject=dana&action=workspace.stop",

@@ -131,6 +131,30 @@ def test_up_down_and_up_again_with_a_row_in_every_table(bare_engine: sa.Engine) 
     assert set(counts(bare_engine).values()) == {1}
 
 
+@spec("ID-6", "PV-5")
+def test_every_agent_from_before_becomes_an_instance_of_a_definition(
+    bare_engine: sa.Engine,
+) -> None:
+    migrate(bare_engine)
+    fill(bare_engine)
+    migrate(bare_engine, "0013")
+    with bare_engine.begin() as conn:
+        conn.execute(sa.text("UPDATE tasks SET repositories = '{web/login,web/cart}'"))
+    migrate(bare_engine)
+    with bare_engine.connect() as conn:
+        row = conn.execute(
+            sa.text(
+                "SELECT d.implied, v.repositories, v.tier = a.tier AS tier, v.run_by, a.sponsor_id "
+                "FROM agents a JOIN agent_definitions d ON d.id = a.definition_id "
+                "JOIN agent_definition_versions v "
+                "ON v.definition_id = d.id AND v.version = a.definition_version"
+            )
+        ).one()
+    assert (row.implied, row.tier) == (True, True)
+    assert row.repositories == ["web/login", "web/cart"]
+    assert row.run_by == [f"person:{row.sponsor_id}"]
+
+
 def test_there_is_one_head_and_one_base() -> None:
     with as_file(files("charter.store") / "migrations") as folder:
         config = Config()
