@@ -127,6 +127,7 @@ def build_api(rt: Runtime) -> FastAPI:
         RequestLimits,
         max_body_bytes=rt.settings.max_body_bytes,
         larger={kubernetes.PREFIX: rt.settings.max_admission_bytes},
+        shapes={scim_protocol.PREFIX: scim_protocol.bounded},
     )
     app.openapi = lambda: _openapi(app, rt)  # type: ignore[method-assign]  # FastAPI's own hook
     return app

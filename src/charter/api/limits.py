@@ -6,12 +6,18 @@ megabyte and invalid UTF-8 never reaches a parser that would raise.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import TypeVar
 from urllib.parse import unquote_to_bytes
 
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from charter.api.problems import problem
+
+T = TypeVar("T")
+Shape = Callable[[int, str, str, str], Response]
+"""Makes a refusal out of status, code, what happened, and the next step."""
 
 
 class BodyTooLargeError(Exception):
@@ -22,19 +28,26 @@ class RequestLimits:
     """Refuses bodies over `max_body_bytes` (413) and undecodable text in path or query (400)."""
 
     def __init__(
-        self, app: ASGIApp, *, max_body_bytes: int, larger: Mapping[str, int] | None = None
+        self,
+        app: ASGIApp,
+        *,
+        max_body_bytes: int,
+        larger: Mapping[str, int] | None = None,
+        shapes: Mapping[str, Shape] | None = None,
     ) -> None:
         self._app = app
         self._max = max_body_bytes
         self._larger = larger or {}  # by the start of the path
+        self._shapes = shapes or {}  # likewise; of protocols that are not Charter's own
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, or refuse it."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        refusal = _first(self._shapes, scope["path"], problem)
         if not _decodable(scope):
-            response = problem(
+            response = refusal(
                 400,
                 "invalid-encoding",
                 "The path or the query is not valid UTF-8 or holds a null character.",
@@ -42,14 +55,11 @@ class RequestLimits:
             )
             await response(scope, receive, send)
             return
-        bound = next(
-            (most for start, most in self._larger.items() if scope["path"].startswith(start)),
-            self._max,
-        )
+        bound = _first(self._larger, scope["path"], self._max)
         declared = dict(scope["headers"]).get(b"content-length", b"0")
         declared_too_large = declared.isdigit() and int(declared) > bound
         if declared_too_large or await self._outgrown(scope, receive, send, bound):
-            too_large = problem(
+            too_large = refusal(
                 413,
                 "body-too-large",
                 f"The body is larger than {bound} bytes.",
@@ -84,6 +94,10 @@ class RequestLimits:
             if not over:
                 raise
         return over and not started
+
+
+def _first(by_start: Mapping[str, T], path: str, otherwise: T) -> T:
+    return next((value for start, value in by_start.items() if path.startswith(start)), otherwise)
 
 
 def _decodable(scope: Scope) -> bool:

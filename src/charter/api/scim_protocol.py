@@ -73,6 +73,11 @@ def refusal(status: int, detail: str, scim_type: str | None = None) -> Response:
     return _answer(error.model_dump(), status, headers)
 
 
+def bounded(status: int, _code: str, detail: str, fix: str) -> Response:
+    """The refusal of a request that is too large to be looked at."""
+    return refusal(status, f"{detail} {fix}")
+
+
 def _of_charter(error: CharterError) -> Response:
     if isinstance(error, InvalidInputError):
         kind = "invalidSyntax" if error.code == "malformed-json" else "invalidValue"
