@@ -91,6 +91,18 @@ def check_visible(tx: Tx, caller: Caller, resource: ResourceRef) -> None:
         raise missing(resource.kind)
 
 
+def or_unknown(find: Callable[[], ResourceRef], kind: str) -> ResourceRef:
+    """What `find` gives or, where there is no such thing, one of its kind that is nobody's.
+
+    For the question of a service: whoever may not do this at all is then told so, in the same
+    words for what there is and what there is not. Whoever may, gets the 404 when it is carried out.
+    """
+    try:
+        return find()
+    except NotFoundError:
+        return ResourceRef(kind, id="unknown")
+
+
 def missing(kind: str) -> NotFoundError:
     """The 404 of a `kind`."""
     return NotFoundError(

@@ -239,7 +239,10 @@ def refuse_unless_allowed(answer: Answer) -> None:
     # Whatever else speaks against it: what must not be known of gives the answer of what is not.
     for violation in decision.decisive:
         if violation.rule == _NOT_VISIBLE:
-            raise NotFoundError(violation.message, fix=violation.fix)
+            kind = answer.facts["resource"]["kind"]
+            raise NotFoundError(
+                violation.message, fix=f"charter {kind} list shows those that you may see."
+            )
     fixes = " ".join(dict.fromkeys(v.fix for v in decision.decisive if v.fix))
     code = "approval-required" if decision.effect is Effect.REQUIRE_APPROVAL else "denied"
     if {v.rule for v in decision.decisive} == {STEP_UP_RULE}:

@@ -30,7 +30,7 @@ from charter.core.kernel.decision import Effect
 from charter.core.kernel.errors import CharterError, ConflictError, ForbiddenError
 from charter.services import agent_records as records
 from charter.services import approval_records, approval_requests
-from charter.services.access import carry_out, missing, note
+from charter.services.access import carry_out, check_visible, missing, note
 from charter.services.decisions import Answer, Question, ask, grants_of, refuse_unless_allowed
 from charter.services.lifecycle import recheck_agent
 from charter.services.runtime import Caller, Runtime
@@ -295,6 +295,7 @@ def revoke(rt: Runtime, caller: Caller, ref: str, elevation_id: str) -> dict[str
 
     def agent_row(tx: Tx) -> Row:
         row = records.row_of(tx, records.find(tx, caller, ref))
+        check_visible(tx, caller, records.ref_of(row))
         if _row(tx, elevation_id)["agent_id"] != row["id"]:
             raise missing(_NOUN)
         return row

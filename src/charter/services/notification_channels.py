@@ -16,7 +16,12 @@ import sqlalchemy as sa
 from charter.core.access.invariants import ResourceRef
 from charter.core.access.permissions import Permission
 from charter.core.access.reach import reach_set
-from charter.core.kernel.errors import ConflictError, ForbiddenError, InvalidInputError
+from charter.core.kernel.errors import (
+    ConflictError,
+    ForbiddenError,
+    InvalidInputError,
+    NotFoundError,
+)
 from charter.core.notifications.kinds import SHARED
 from charter.core.notifications.targets import TargetError, read_target
 from charter.core.notifications.webhooks import new_secret
@@ -214,7 +219,10 @@ def remove_channel(rt: Runtime, caller: Caller, ref: str) -> None:
 
 
 def _about(tx: Tx, caller: Caller, ref: str) -> Question:
-    row = find(tx, ref)
+    try:
+        row = find(tx, ref)
+    except NotFoundError:  # see `access.or_unknown`
+        return _manage(caller, "unknown", None)
     return _manage(caller, row["id"], row["team_id"])
 
 

@@ -23,7 +23,7 @@ from charter.core.notifications.delivery import DeliveryState
 from charter.core.notifications.kinds import CHOOSABLE, When, when_of
 from charter.core.notifications.text import usable_address
 from charter.services import paging
-from charter.services.access import carry_out, missing, note, simple
+from charter.services.access import carry_out, missing, note, or_unknown, simple
 from charter.services.decisions import Answer, Question
 from charter.services.notification_channels import check_may_view, own_notice
 from charter.services.runtime import Caller, Runtime
@@ -212,8 +212,11 @@ def retry(rt: Runtime, caller: Caller, delivery_id: str) -> dict[str, Any]:
     """Try a message again, at once and from the beginning."""
 
     def question(tx: Tx) -> Question:
-        place = ResourceRef("delivery", id=delivery_id, team_id=_found(tx, delivery_id)["team_id"])
-        return simple(caller, Permission.NOTIFICATION_MANAGE, place)
+        def find() -> ResourceRef:
+            team_id = _found(tx, delivery_id)["team_id"]
+            return ResourceRef("delivery", id=delivery_id, team_id=team_id)
+
+        return simple(caller, Permission.NOTIFICATION_MANAGE, or_unknown(find, "delivery"))
 
     def act(tx: Tx, answer: Answer) -> dict[str, Any]:
         c = t.deliveries.c

@@ -13,10 +13,10 @@ from charter.core.access.invariants import ResourceRef
 from charter.core.access.permissions import Permission
 from charter.core.access.reach import reach_set
 from charter.core.access.subjects import SessionFacts
-from charter.core.kernel.errors import ConflictError, InvalidInputError
+from charter.core.kernel.errors import ConflictError, InvalidInputError, NotFoundError
 from charter.core.resources.amounts import DIMENSIONS
 from charter.services import deactivation, lookup, paging, people_views, quotas, secrets
-from charter.services.access import carry_out, missing, note, simple
+from charter.services.access import carry_out, missing, note, or_unknown, simple
 from charter.services.approval_requests import notify
 from charter.services.decisions import Answer
 from charter.services.runtime import Caller, Runtime
@@ -283,15 +283,21 @@ def remove_member(rt: Runtime, caller: Caller, team_ref: str, person_ref: str) -
 
 
 def _team_ref(tx: Tx, ref: str) -> ResourceRef:
-    row = lookup.team(tx, ref)
-    return ResourceRef("team", id=row["id"], team_id=row["id"])
+    def find() -> ResourceRef:
+        row = lookup.team(tx, ref)
+        return ResourceRef("team", id=row["id"], team_id=row["id"])
+
+    return or_unknown(find, "team")
 
 
 def team_quota(rt: Runtime, caller: Caller, ref: str) -> list[dict[str, Any]]:
     """What the team, and the caller in it, may use and use."""
     with rt.database.unit_of_work() as tx:
-        row = lookup.team(tx, ref)
         reach = reach_set(caller.subject, Permission.QUOTA_VIEW, tx.now)
+        try:
+            row = lookup.team(tx, ref)
+        except NotFoundError:  # as for a team that is not the caller's to know of
+            raise missing("team") from None
         if not (reach.everything or row["id"] in reach.teams or row["id"] in caller.person.teams):
             raise missing("team")
         scopes = [f"team:{row['id']}", f"user:{caller.person.id}"]

@@ -22,7 +22,7 @@ from charter.core.access.reach import reach_set
 from charter.core.approvals.grants import Grant
 from charter.core.kernel.canonical import parse_rfc3339, rfc3339
 from charter.core.kernel.decision import Effect
-from charter.core.kernel.errors import InvalidInputError
+from charter.core.kernel.errors import InvalidInputError, NotFoundError
 from charter.core.resources.amounts import DIMENSIONS, show
 from charter.services import approval_records, approval_requests, lookup, paging, quotas
 from charter.services.access import carry_out, missing, note
@@ -272,7 +272,12 @@ def revoke(rt: Runtime, caller: Caller, override_id: str) -> dict[str, Any]:
         return _views(tx, [_row(tx, override_id)])[0]
 
     def question(tx: Tx) -> Question:
-        row = _row(tx, override_id)
+        try:
+            row = _row(tx, override_id)
+        except NotFoundError:  # see `access.or_unknown`
+            return Question(
+                caller, Permission.QUOTA_RELEASE, ResourceRef(_NOUN, id="unknown"), {}, {}
+            )
         kind, _, id_ = row["scope"].partition(":")
         return Question(
             caller,

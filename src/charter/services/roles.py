@@ -14,7 +14,12 @@ from charter.core.access.permissions import Permission
 from charter.core.access.reach import reach_set
 from charter.core.access.roles import ORGANISATION, RoleName, ScopeKind
 from charter.core.access.separation import conflicts
-from charter.core.kernel.errors import ConflictError, ForbiddenError, InvalidInputError
+from charter.core.kernel.errors import (
+    ConflictError,
+    ForbiddenError,
+    InvalidInputError,
+    NotFoundError,
+)
 from charter.services import custom_roles, lookup, paging
 from charter.services.access import carry_out, check_visible, missing, note, simple
 from charter.services.decisions import Answer
@@ -207,7 +212,12 @@ def revoke_role(rt: Runtime, caller: Caller, binding_id: str) -> None:
         )
 
     def question(tx: Tx) -> Any:
-        row = find(tx)
+        try:
+            row = find(tx)
+        except NotFoundError:  # see `or_unknown`
+            unknown = ResourceRef("role-binding", id="unknown")
+            spec = {"spec": {"role": RoleName.READ_ONLY.value}}
+            return simple(caller, Permission.ROLE_BIND, unknown, spec)
         check_visible(tx, caller, ResourceRef("role-binding"))
         return simple(
             caller,

@@ -23,7 +23,7 @@ from charter.core.access.permissions import Permission
 from charter.core.access.reach import reach_set
 from charter.core.kernel.errors import ForbiddenError, InvalidInputError, UnauthenticatedError
 from charter.services import lookup, people, secrets
-from charter.services.access import carry_out, missing, note, simple
+from charter.services.access import carry_out, missing, note, or_unknown, simple
 from charter.services.approval_requests import notify
 from charter.services.decisions import Answer, Question
 from charter.services.identity import link_door, parse_link, use_link
@@ -135,8 +135,10 @@ def end_all(rt: Runtime, caller: Caller, person: str) -> dict[str, int]:
     """End every session and personal token of somebody: their account may be in other hands."""
 
     def question(tx: Tx) -> Question:
-        ref = ResourceRef("session", lookup.person(tx, person)["id"])
-        return simple(caller, Permission.SESSION_END, ref)
+        def find() -> ResourceRef:
+            return ResourceRef("session", lookup.person(tx, person)["id"])
+
+        return simple(caller, Permission.SESSION_END, or_unknown(find, "session"))
 
     def act(tx: Tx, answer: Answer) -> dict[str, int]:
         row = lookup.person(tx, person)
