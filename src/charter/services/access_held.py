@@ -47,6 +47,7 @@ def _roles(tx: Tx, rules: ReviewRules) -> Iterator[dict[str, Any]]:
         .outerjoin(t.teams, sa.and_(b.scope_kind == "team", t.teams.c.id == b.scope_id))
         .where(
             b.revoked_at.is_(None),
+            b.break_glass_id.is_(None),  # it ends within hours and has a review of its own
             sa.or_(b.expires_at.is_(None), b.expires_at > tx.now),
             t.people.c.deactivated_at.is_(None),
         )

@@ -33,6 +33,7 @@ from charter.services.access import carry_out, note, simple
 from charter.services.approval_requests import notify
 from charter.services.decisions import Answer as DecisionAnswer
 from charter.services.decisions import Question
+from charter.services.lifecycle import recheck_granted
 from charter.services.roles import keep_one_admin
 from charter.services.runtime import Caller, Runtime
 from charter.store import tables as t
@@ -310,6 +311,10 @@ def _take_away(tx: Tx, row: Row, comment: str | None) -> None:
             keep_one_admin(tx, without=table.c.id == target)
         ended = "retired_at" if kind is Kind.DEFINITION else "revoked_at"
         tx.update(table, table.c.id == target, table.c[ended].is_(None), **{ended: tx.now})
+        if kind is Kind.GRANT:
+            found = tx.one(sa.select(table.c.subject_id).where(table.c.id == target))
+            if found is not None:
+                recheck_granted(tx, found["subject_id"])
     notify(
         tx,
         row["holder_id"],

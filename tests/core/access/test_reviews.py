@@ -64,6 +64,12 @@ def test_who_answers(who: Human, item: Item, rule: str | None) -> None:
     assert objection(who, item) == (None if rule is None else f"invariant/{rule}")
 
 
+@spec("ID-10", "ID-11")
+def test_a_role_that_was_borrowed_in_an_emergency_answers_for_nothing() -> None:
+    borrowed = tuple(replace(binding, break_glass="bg_1") for binding in SAM.bindings)
+    assert objection(replace(SAM, bindings=borrowed), OF_RED) == "invariant/not-a-reviewer"
+
+
 @spec("ID-10")
 def test_nothing_is_answered_at_the_deadline() -> None:
     assert objection(LEE, OF_RED, now=LATER - timedelta(microseconds=1)) is None

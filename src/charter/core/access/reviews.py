@@ -152,8 +152,11 @@ def may_answer(
 
 
 def _roles_at(bindings: Iterable[Binding], team_id: str | None, now: datetime) -> frozenset[str]:
+    """The roles that hold there; one that was borrowed in an emergency answers for nothing."""
     chain = scope_chain(team_id)
-    return frozenset(b.role for b in bindings if b.live(now) and b.covers(chain))
+    return frozenset(
+        b.role for b in bindings if b.live(now) and b.covers(chain) and b.break_glass is None
+    )
 
 
 def ends_by_silence(item: Item, scope_kind: str | None) -> bool:
