@@ -66,6 +66,8 @@ def open_by(rt: Runtime, caller: Caller, *, reason: str) -> str:
     """Open a campaign outside the calendar; returns its id."""
 
     def act(tx: Tx, answer: DecisionAnswer) -> str:
+        # Of two that open one at the same moment, the second finds the first's.
+        tx.conn.execute(sa.text("SELECT pg_advisory_xact_lock(hashtext('charter.campaign'))"))
         running = tx.one(
             sa.select(t.access_campaigns.c.name).where(t.access_campaigns.c.closed_at.is_(None))
         )

@@ -133,7 +133,7 @@ def hand_out(
             code="task-ended",
         )
     check_live(rt, tx, agent)
-    _check_definition(tx, agent)
+    check_definition(tx, agent)
     made = _sign(rt, tx, agent, wanted)
     facts: dict[str, Any] = {"credential": made["credential_id"], "bound": made["bound"]}
     if wanted.renews is not None:
@@ -154,7 +154,8 @@ def _ended(agent: Agent, tx: Tx) -> bool:
     return agent.task is None or task_state(agent.task, tx.now) is not TaskState.OPEN
 
 
-def _check_definition(tx: Tx, agent: Agent) -> None:
+def check_definition(tx: Tx, agent: Agent) -> None:
+    """Raise when what the agent is a run of is retired: it goes on as it is, and gets no more."""
     a, d = t.agents.c, t.agent_definitions.c
     row = tx.one(
         sa.select(d.name, retired(tx.now).label("retired_at"))
@@ -163,7 +164,7 @@ def _check_definition(tx: Tx, agent: Agent) -> None:
     )
     if row is not None and row["retired_at"] is not None:
         raise ConflictError(
-            f"The definition {row['name']} is retired, so its instances get no more credentials.",
+            f"The definition {row['name']} is retired, so its instances get nothing more.",
             fix="Sponsor an agent of another definition: charter agent definitions shows them.",
             code="definition-retired",
         )

@@ -1,7 +1,8 @@
 """The organisation's own roles: define, change, show, retire.
 
 A role is changed for everybody who holds it, from their next request on. So a change is held
-against separation of duties for each holder, and nobody widens a role that they hold themselves.
+against separation of duties for each holder, nobody widens a role that they hold themselves, and
+nobody puts more into a role than they could give to everybody.
 """
 
 from __future__ import annotations
@@ -12,10 +13,11 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from charter.core.access.custom_roles import may_define, reaches_for, widened
+from charter.core.access.break_glass import ordinary
+from charter.core.access.custom_roles import may_define, may_give, reaches_for, widened
 from charter.core.access.permissions import Permission
 from charter.core.access.resource import ResourceRef
-from charter.core.access.roles import CustomRole, Reach, RoleName, role_reach
+from charter.core.access.roles import CustomRole, Reach, RoleName, role_reach, scope_chain
 from charter.core.access.separation import conflicts
 from charter.core.kernel.errors import (
     ConflictError,
@@ -188,6 +190,7 @@ def define(
                 fix="Choose another name, or change that one.",
                 code="name-taken",
             )
+        _check_bound(tx, caller, before, role)
         if row is not None:
             _check_holders(rt, tx, caller, before, role)
         values = {
@@ -245,6 +248,15 @@ def _read(name: str, permissions: Mapping[str, str]) -> CustomRole:
             )
     ordered = sorted(permissions.items())
     return CustomRole(name, tuple((Permission(p), Reach(reach)) for p, reach in ordered))
+
+
+def _check_bound(tx: Tx, caller: Caller, before: CustomRole, after: CustomRole) -> None:
+    """Raise when the role gains what the caller may not give: its holders would have it at once."""
+    more = set(widened(before, after))
+    gained = CustomRole(after.name, tuple(held for held in after.permissions if held[0] in more))
+    excess = may_give(ordinary(caller.person), gained, scope_chain(), tx.now)
+    if excess is not None:
+        raise ForbiddenError(excess.message, fix=excess.fix, code="role-exceeds-giver")
 
 
 def _check_holders(

@@ -31,6 +31,7 @@ from charter.core.kernel.errors import CharterError, ConflictError, ForbiddenErr
 from charter.services import agent_records as records
 from charter.services import approval_records, approval_requests
 from charter.services.access import carry_out, check_visible, missing, note
+from charter.services.agent_credentials import check_definition
 from charter.services.decisions import Answer, Question, ask, grants_of, refuse_unless_allowed
 from charter.services.lifecycle import recheck_agent
 from charter.services.runtime import Caller, Runtime
@@ -157,13 +158,8 @@ def _refusal(tx: Tx, asked: _Asked) -> CharterError | None:
             fix="Sponsor an agent for a new task.",
             code="task-ended",
         )
-    outside = _outside_definition(tx, asked)
-    if outside:
-        return ForbiddenError(
-            f"What this agent is a run of does not allow {' or '.join(outside)}.",
-            fix="Ask whoever answers for the definition to widen it, and run it anew.",
-            code="exceeds-definition",
-        )
+    if (unfit := _unfit(tx, asked)) is not None:
+        return unfit
     chain = scope_chain(asked.row["team_id"], asked.row["project_id"])
     never, not_lent = never_given(
         asked.wanted,
@@ -190,6 +186,22 @@ def _refusal(tx: Tx, asked: _Asked) -> CharterError | None:
             code="nothing-wider",
         )
     return None
+
+
+def _unfit(tx: Tx, asked: _Asked) -> CharterError | None:
+    """Why what the agent is a run of does not let it have that; None where it does."""
+    try:
+        check_definition(tx, asked.agent)
+    except ConflictError as retired:
+        return retired
+    outside = _outside_definition(tx, asked)
+    if not outside:
+        return None
+    return ForbiddenError(
+        f"What this agent is a run of does not allow {' or '.join(outside)}.",
+        fix="Ask whoever answers for the definition to widen it, and run it anew.",
+        code="exceeds-definition",
+    )
 
 
 def _outside_definition(tx: Tx, asked: _Asked) -> tuple[str, ...]:

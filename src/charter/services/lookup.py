@@ -14,7 +14,10 @@ from charter.store.unit_of_work import Row, Tx
 
 
 def _find(tx: Tx, table: sa.Table, column: str, ref: str, noun: str) -> Row:
-    row = tx.one(sa.select(table).where(sa.or_(table.c.id == ref, table.c[column] == ref)))
+    # An id comes first: somebody may be called by what is the id of somebody else.
+    by_id = table.c.id == ref
+    query = sa.select(table).where(sa.or_(by_id, table.c[column] == ref))
+    row = tx.one(query.order_by(by_id.desc()).limit(1))
     if row is None:
         raise NotFoundError(
             f"There is no {noun} {ref!r}.", fix=f"charter {noun} list shows all that you may see."

@@ -14,7 +14,7 @@ from charter.core.access.invariants import ResourceRef
 from charter.core.access.permissions import Permission
 from charter.core.access.reach import reach_set
 from charter.core.kernel.errors import ConflictError
-from charter.services import lookup
+from charter.services import lookup, role_bounds
 from charter.services.access import carry_out, missing, note, simple
 from charter.services.approval_requests import notify
 from charter.services.decisions import Answer, Question
@@ -180,6 +180,7 @@ def remove(rt: Runtime, caller: Caller, passkey_id: str, *, last: bool = False) 
         if row is None or (row["person_id"] != caller.id and not _manages_people(tx, caller)):
             raise missing("passkey")
         owner = row["person_id"]
+        role_bounds.check_not_above(tx, caller, owner)
         tx.all(sa.select(t.people.c.id).where(t.people.c.id == owner).with_for_update())
         if len(live_of(tx, owner)) == 1 and not last:
             raise ConflictError(

@@ -15,7 +15,15 @@ from charter.core.access.reach import reach_set
 from charter.core.access.subjects import SessionFacts
 from charter.core.kernel.errors import ConflictError, InvalidInputError, NotFoundError
 from charter.core.resources.amounts import DIMENSIONS
-from charter.services import deactivation, lookup, paging, people_views, quotas, secrets
+from charter.services import (
+    deactivation,
+    lookup,
+    paging,
+    people_views,
+    quotas,
+    role_bounds,
+    secrets,
+)
 from charter.services.access import carry_out, missing, note, or_unknown, simple
 from charter.services.approval_requests import notify
 from charter.services.decisions import Answer
@@ -100,6 +108,7 @@ def sign_in_link(rt: Runtime, caller: Caller, ref: str) -> dict[str, Any]:
             raise ConflictError(
                 f"{row['handle']} is deactivated.", fix="Links are for active people only."
             )
+        role_bounds.check_not_above(tx, caller, row["id"])
         made = make_link(rt, tx, row["id"], made_by=caller.id)
         # Whoever holds a link signs in as that person, so the person learns of each.
         notify(tx, row["id"], "sign-in-link", "A sign-in link was made for your account.")
@@ -232,6 +241,13 @@ def add_member(rt: Runtime, caller: Caller, team_ref: str, person_ref: str) -> N
 
     def act(tx: Tx, answer: Answer) -> None:
         team, person = lookup.team(tx, team_ref), lookup.person(tx, person_ref)
+        if team["directory"] is not None and person["directory"] == team["directory"]:
+            # Its groups may give roles, which only who keeps the directory decides.
+            raise ConflictError(
+                f"Who of the directory {team['directory']} is in {team['name']} is kept there.",
+                fix="Change the group at the identity provider.",
+                code="kept-by-directory",
+            )
         c = t.team_members.c
         new = tx.insert_new(
             t.team_members, team_id=team["id"], person_id=person["id"], since=tx.now

@@ -95,7 +95,10 @@ def get(rt: Runtime, caller: Caller, ref: str) -> dict[str, Any]:
     with rt.database.reading() as tx:
         c = t.people.c
         row = tx.one(
-            sa.select(t.people).where(sa.or_(c.id == ref, c.handle == ref), visible(tx, caller))
+            sa.select(t.people)
+            .where(sa.or_(c.id == ref, c.handle == ref), visible(tx, caller))
+            .order_by((c.id == ref).desc())
+            .limit(1)
         )
         if row is None:
             raise missing("person")

@@ -8,6 +8,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from charter.core.access.break_glass import ordinary
 from charter.core.access.custom_roles import may_give
 from charter.core.access.invariants import ResourceRef
 from charter.core.access.permissions import Permission
@@ -119,7 +120,7 @@ def bind_role(
             )
         )
         chain = _binding_ref(tx, scope_kind, scope).chain
-        excess = may_give(caller.person, given, chain, tx.now)
+        excess = may_give(ordinary(caller.person), given, chain, tx.now)
         if excess is not None:
             raise ForbiddenError(excess.message, fix=excess.fix, code="role-exceeds-giver")
         listed = rt.policy.active(tx).data.role_conflicts

@@ -28,7 +28,7 @@ from charter.core.kernel.errors import (
     InvalidInputError,
     UnauthenticatedError,
 )
-from charter.services import attempts, lookup, networks, paging, secrets
+from charter.services import attempts, lookup, networks, paging, role_bounds, secrets
 from charter.services.access import carry_out, missing, note, simple
 from charter.services.attempts import Door, WrongCredentialError
 from charter.services.decisions import Answer, Question
@@ -68,6 +68,7 @@ def create_token(
                 fix="Ask for fewer days; replace the token before it ends.",
                 code="token-too-long",
             )
+        role_bounds.check_directory(rt, tx, caller, directory)
         token_id = tx.new_id(_NOUN)
         secret, secret_hash = secrets.make("scm", token_id, rt.randomness)
         row = {
@@ -153,6 +154,8 @@ def adopt(rt: Runtime, caller: Caller, *, directory: str, kind: str, ref: str) -
                 fix="Remove it there first.",
                 code="kept-elsewhere",
             )
+        if kind == "person":
+            role_bounds.check_not_above(tx, caller, row["id"])
         label = "userName" if kind == "person" else "displayName"
         name = row["handle" if kind == "person" else "name"]
         values: dict[str, object] = {"directory": directory, "updated_at": tx.now}

@@ -6,9 +6,10 @@ by itself, and somebody else looks at it afterwards: until that review is done i
 person gets no other.
 
 It is borrowed power, so it must not turn into lasting power. What it withholds, whatever the role
-holds, is written here and no policy can loosen it: giving roles or accounts, approving, putting
-policies into force, registering what could act later, taking evidence out, and reviewing
-emergencies. Agents get nothing of it, their sponsor's least of all.
+holds, is written here and no policy can loosen it: giving or widening roles and accounts,
+approving, answering access reviews, putting policies into force, registering what could act later
+(points, definitions of agents, channels), taking evidence out, and reviewing emergencies. Agents
+get nothing of it, their sponsor's least of all.
 
 Source: Spec ID-11, ID-9.
 """
@@ -31,9 +32,14 @@ from charter.core.kernel.decision import Violation
 WITHHELD: Final = frozenset(
     {
         Permission.ROLE_BIND,
+        Permission.ROLE_DEFINE,
         Permission.PEOPLE_MANAGE,
         Permission.TEAM_MANAGE,
         Permission.APPROVAL_VOTE,
+        Permission.ACCESS_REVIEW_OPEN,
+        Permission.ACCESS_REVIEW_ANSWER,
+        Permission.AGENT_DEFINE,
+        Permission.NOTIFICATION_MANAGE,
         Permission.POLICY_APPLY,
         Permission.POLICY_REVIEW,
         Permission.GOVERNANCE_MANAGE,
