@@ -45,8 +45,6 @@ ABSENT: Final = {
     "portal": {
         "enforcement_points",
         "kubernetes",
-        "people",
-        "scim",
         "templates",
     },
     "api": set(),

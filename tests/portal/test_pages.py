@@ -84,6 +84,7 @@ def _paths(world: World, ids: dict[str, str]) -> dict[str, list[str]]:
             "/account/notifications",
             "/notifications",
             "/notifications?state=dead",
+            "/people",
             "/notifications/channels/new",
             "/notifications/channels/none/remove",
             "/approvals?rule=admission/cpu-needs-approval&team=payments&requester=dana",
@@ -127,6 +128,14 @@ def _paths(world: World, ids: dict[str, str]) -> dict[str, list[str]]:
             "/workspaces?owner=all",
         ],
         "ria": ["/", "/workspaces?owner=all", "/agents"],
+        "admin": [
+            "/people?q=dana&state=active&source=local",
+            "/people?q=nobody-like-this",
+            "/people/new",
+            "/people/dana",
+            "/people/dana/deactivate",
+            "/people/directories",
+        ],
     }
 
 

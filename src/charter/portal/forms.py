@@ -20,7 +20,7 @@ from charter.services.workspace_questions import WorkspaceRequest
 
 Form = TypeVar("Form", bound=BaseModel)
 
-REFERENCE: Final = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"
+REFERENCE: Final = r"^[A-Za-z0-9][A-Za-z0-9._@+-]{0,127}$"
 _MOST_GIB: Final = 2**20  # a pebibyte: far above any machine, far below what integers hold
 
 Slug = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
@@ -51,6 +51,9 @@ class _Fields(BaseModel):
     @classmethod
     def _absent(cls, values: Mapping[str, str]) -> dict[str, Any]:
         return {name: value for name, value in values.items() if value.strip()}
+
+
+Fields = _Fields  # for forms that stand beside the pages of their noun
 
 
 class WorkspaceForm(_Fields):

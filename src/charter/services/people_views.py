@@ -172,13 +172,20 @@ def _providers(tx: Tx, ids: Sequence[str]) -> dict[str, list[str]]:
 
 
 def _last_seen(tx: Tx, ids: Sequence[str]) -> dict[str, Any]:
-    """Of each person, when they last proved who they are."""
-    c = t.sessions.c
+    """Of each person, when they last proved who they are, in a browser or for a command line."""
+    proofs = sa.union_all(
+        *(
+            sa.select(table.c.person_id, table.c.authenticated_at).where(
+                table.c.person_id.in_(ids), table.c.method.is_not(None)
+            )
+            for table in (t.sessions, t.api_tokens)
+        )
+    ).subquery()
     return {
         line["person_id"]: line["at"]
         for line in tx.all(
-            sa.select(c.person_id, sa.func.max(c.authenticated_at).label("at"))
-            .where(c.person_id.in_(ids))
-            .group_by(c.person_id)
+            sa.select(
+                proofs.c.person_id, sa.func.max(proofs.c.authenticated_at).label("at")
+            ).group_by(proofs.c.person_id)
         )
     }
