@@ -18,11 +18,13 @@ from charter.services import (
     break_glass,
     custom_roles,
     elevations,
+    identity,
     notification_channels,
     passkeys,
     people,
     roles,
     scim,
+    tokens,
 )
 from charter.store import tables as t
 from tests.agents import sponsored
@@ -210,6 +212,19 @@ def test_a_name_that_is_somebodys_id_hides_nobody(world: World) -> None:
     assert row is not None
     directory.user(row["id"])
     assert people.deactivate(world.rt, world.admin, row["id"])["handle"] == "dana"
+
+
+@spec("ID-4")
+def test_a_token_that_leaked_does_not_live_on_in_others(world: World) -> None:
+    secret = tokens.create_token(world.rt, world.caller("dana"), "leaked", 30)["secret"]
+
+    def another() -> str:
+        caller = identity.authenticate_bearer(world.rt, secret)
+        return code(lambda: tokens.create_token(world.rt, caller, "mine", 90))
+
+    assert another() == "done"
+    world.clock.advance(hours=24)
+    assert another() == "step-up-required"
 
 
 # --- agents -----------------------------------------------------------------------------------

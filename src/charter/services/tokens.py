@@ -2,12 +2,13 @@
 
 A token carries how and when its owner had proved who they are when it was made, so that policy can
 ask for a fresh proof before privileged actions (Spec ID-4). It never becomes fresh again: whoever
-has to confirm who they are takes a new one.
+has to confirm who they are takes a new one. Nor does it make others for ever: a token that leaked
+would live on in them, so that ends when the sign-in behind it is older than a session lasts.
 """
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -25,6 +26,7 @@ from charter.store.unit_of_work import Tx
 
 _TOKEN = ("id", "name", "created_at", "expires_at", "last_used_at")
 _DAY_SECONDS: Final = 86_400
+STEP_UP: Final = "step-up-required"
 
 
 def proof_of(caller: Caller) -> Proof:
@@ -76,14 +78,23 @@ def create_token(rt: Runtime, caller: Caller, name: str, days: int) -> dict[str,
     """A personal token with its secret, shown this once."""
 
     def act(tx: Tx, answer: Answer) -> dict[str, Any]:
-        longest = rt.policy.active(tx).data.credentials.api_token_max_seconds
+        limits = rt.policy.active(tx).data.credentials
+        longest = limits.api_token_max_seconds
+        proof = proof_of(caller)
+        session = timedelta(seconds=limits.human_session_seconds)
+        if caller.via == "token" and tx.now - proof.at >= session:
+            raise ForbiddenError(
+                "The sign-in by which this token was made is too old for making another one.",
+                fix="Make it in the portal, or sign in anew: charter login --step-up.",
+                code=STEP_UP,
+            )
         if days * _DAY_SECONDS > longest:
             raise InvalidInputError(
                 f"A token may live for {longest // _DAY_SECONDS} days at most.",
                 fix="Ask for fewer days and renew it.",
                 code="token-too-long",
             )
-        made = make_token(rt, tx, proof_of(caller), name, days * _DAY_SECONDS, caller.ip)
+        made = make_token(rt, tx, proof, name, days * _DAY_SECONDS, caller.ip)
         note(tx, caller, "token.created", "token", made["id"], decision_id=answer.id)
         return made
 
