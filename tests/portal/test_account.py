@@ -171,6 +171,9 @@ def test_a_refused_form_is_kept_and_goes_on_after_the_confirmation(
     assert admin.post("/access/roles", **fields).headers["location"] == "/access/roles"
     made = custom_roles.get(world.rt, world.admin, "operator")
     assert made["title"] == ROLE["title"]
+    asked = admin.client.get("/access/roles/operator/retire")
+    assert asked.status_code == 200
+    assert "Retire operator?" in asked.text
 
 
 @spec("ID-4")

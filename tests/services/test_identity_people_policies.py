@@ -38,6 +38,20 @@ def bind(world: World, person: str, role: str) -> None:
     )
 
 
+@spec("ID-1")
+@pytest.mark.parametrize("address", ["bad", "dana@", "@example.org", "da na@example.org", "a@b@c"])
+def test_what_is_no_mail_address_is_refused(world: World, address: str) -> None:
+    with pytest.raises(InvalidInputError, match="no e-mail address"):
+        people.create_person(
+            world.rt,
+            world.admin,
+            handle="mail",
+            display_name=None,
+            email=address,
+            time_zone="UTC",
+        )
+
+
 @spec("ID-3")
 def test_a_link_works_once_and_for_a_quarter_of_an_hour(world: World) -> None:
     first, second = link(world, "dana"), link(world, "dana")

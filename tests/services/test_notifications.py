@@ -442,6 +442,12 @@ def test_addresses_that_no_channel_may_have(url: str) -> None:
         read_target(url)
 
 
+def test_the_refusal_of_this_very_machine_names_the_setting() -> None:
+    with pytest.raises(TargetError, match="CHARTER_WEBHOOK_LOOPBACK_HTTP"):
+        read_target("http://127.0.0.1:9000/hook")
+    assert read_target("http://127.0.0.1:9000/hook", loopback_http=True).shown
+
+
 @spec("AP-7")
 @pytest.mark.parametrize(
     "address",

@@ -144,7 +144,8 @@ def comment(
 ) -> None:
     """Say something to those who are asked, or to the requester, while it is open."""
     found = call.client.post("approvals", approval_id, "comments", body={"text": text}).body
-    call.said(found, f"{one_line(found['id'])} has {len(found['comments'])} comments.")
+    said = len(found["comments"])
+    call.said(found, f"{one_line(found['id'])} has {said} comment{'' if said == 1 else 's'}.")
 
 
 @command(

@@ -11,7 +11,7 @@ from charter.cli.arguments import given, one_of
 from charter.cli.command import All, Call, Limit, command, noun
 from charter.cli.errors import usage
 from charter.cli.show import table
-from charter.cli.text import joined, one_line, pairs, printable, say, when
+from charter.cli.text import one_line, pairs, printable, say, when
 from charter.core.access.break_glass import ReviewOutcome
 from charter.core.kernel.units import show_seconds
 
@@ -68,7 +68,7 @@ def _describe(e: Mapping[str, Any]) -> None:
                     when(d["at"]),
                     d["effect"],
                     d["action"],
-                    joined([d["resource_kind"], d["resource_id"] or ""], ""),
+                    f"{d['resource_kind']} {d['resource_id'] or ''}".rstrip(),
                 )
                 for d in e["decisions"]
             ],

@@ -96,6 +96,7 @@ def ask_retire(visit: Signed, name: str) -> Response:
             "action": f"/access/roles/{role['name']}/retire",
             "label": "Retire the role",
             "kind": "danger",
+            "reason_name": None,
             "back": f"/access/roles/{role['name']}",
         },
         block="ask",

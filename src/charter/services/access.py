@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import TypeVar
 
 from charter.core.access.invariants import ResourceRef, visible
+from charter.core.access.listings import list_command
 from charter.core.access.permissions import Permission
 from charter.core.audit.event import AuditEvent, Outcome, Scalar
 from charter.core.kernel.errors import ForbiddenError, NotFoundError
@@ -107,7 +108,7 @@ def missing(kind: str) -> NotFoundError:
     """The 404 of a `kind`."""
     return NotFoundError(
         f"There is no such {kind}, or it is not yours to know of.",
-        fix=f"charter {kind} list shows those that you may see.",
+        fix=f"{list_command(kind)} shows those that you may see.",
     )
 
 

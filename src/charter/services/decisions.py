@@ -19,6 +19,7 @@ import sqlalchemy as sa
 from charter import __version__
 from charter.core.access.break_glass import emergency_of
 from charter.core.access.invariants import ResourceRef
+from charter.core.access.listings import list_command
 from charter.core.access.permissions import Permission
 from charter.core.access.reach import reach_set
 from charter.core.access.snapshot import resource_json, subject_json
@@ -241,7 +242,7 @@ def refuse_unless_allowed(answer: Answer) -> None:
         if violation.rule == _NOT_VISIBLE:
             kind = answer.facts["resource"]["kind"]
             raise NotFoundError(
-                violation.message, fix=f"charter {kind} list shows those that you may see."
+                violation.message, fix=f"{list_command(kind)} shows those that you may see."
             )
     fixes = " ".join(dict.fromkeys(v.fix for v in decision.decisive if v.fix))
     code = "approval-required" if decision.effect is Effect.REQUIRE_APPROVAL else "denied"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 from functools import cache
 from typing import Any
@@ -32,6 +33,7 @@ from charter.store import tables as t
 from charter.store.unit_of_work import Row, Tx
 
 _time_zones = cache(available_timezones)  # it walks a thousand files
+_ADDRESS = re.compile(r"[^@\s]+@[^@\s]+")  # only a mail can tell more
 _PERSON = ("id", "handle", "display_name", "email", "time_zone", "created_at", "deactivated_at")
 
 
@@ -67,6 +69,9 @@ def create_person(
         raise InvalidInputError(
             f"{time_zone!r} is no time zone.", fix="Use a name such as Europe/Berlin or UTC."
         )
+
+    if email is not None and not _ADDRESS.fullmatch(email):
+        raise InvalidInputError(f"{email!r} is no e-mail address.", fix="Give one, or none.")
 
     def act(tx: Tx, answer: Answer) -> dict[str, Any]:
         person_id = tx.new_id("person")

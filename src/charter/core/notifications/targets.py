@@ -70,7 +70,8 @@ def read_target(url: str, *, loopback_http: bool = False) -> Target:
         raise TargetError("The address holds a fragment or a backslash.")
     local = literal is not None and literal.is_loopback
     if parts.scheme != "https" and not (parts.scheme == "http" and local and loopback_http):
-        raise TargetError("The address does not begin with https://.")
+        told = " CHARTER_WEBHOOK_LOOPBACK_HTTP allows http to this machine." if local else ""
+        raise TargetError(f"The address does not begin with https://.{told}")
     if literal is None and re.fullmatch(r"[0-9.]+|0x[0-9a-f.x]+", host, re.IGNORECASE):
         raise TargetError("The host is a number in an unusual spelling.")
     path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")

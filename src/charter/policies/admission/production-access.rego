@@ -62,7 +62,7 @@ deny contains {
 #   severity: critical
 #   controls: ["SOC2 CC6.1", "ISO27001 A.8.5", "PCI-DSS 8.4.2"]
 #   owner: security-team
-#   fix: "Sign in with a second factor and ask again."
+#   fix: "Add a passkey on the page Account and sign in with it; charter login --step-up takes a link from there."
 deny contains {
 	"id": "production/no-second-factor",
 	"message": "Production is entered with a second factor only.",
