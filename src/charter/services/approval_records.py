@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from charter.core.access.permissions import Permission
 from charter.core.access.reach import reach_set
 from charter.core.access.subjects import Human
-from charter.core.approvals.request import ApprovalRequest, Course, course
+from charter.core.approvals.request import ApprovalRequest, Course, course, seen_at
 from charter.core.approvals.requirements import grant_span
 from charter.core.approvals.voting import may_vote
 from charter.core.kernel.decision import Violation
@@ -67,16 +67,19 @@ def voice_for(
     caller: Caller, request: ApprovalRequest, tx: Tx, heard: Sequence[Voice]
 ) -> tuple[Violation | None, Voice | None]:
     """The voice that may be raised, their own before those of others; or why none may."""
+    now = seen_at(request, tx.now)
     if not heard:
-        return may_vote(request, caller.id, "agent", frozenset(), tx.now), None
+        return may_vote(request, caller.id, "agent", frozenset(), now), None
     refusals: list[Violation] = []
     for voice in heard:
-        words = words_of(voice, request, tx.now)
-        refusal = may_vote(request, caller.id, "human", words, tx.now, for_id=voice.for_id)
+        words = words_of(voice, request, now)
+        refusal = may_vote(request, caller.id, "human", words, now, for_id=voice.for_id)
         if refusal is None:
             return None, voice
         refusals.append(refusal)
-    return refusals[0], None
+    # Whoever is no approver in person is told what stands against voting for somebody else.
+    telling = (refusal for refusal in refusals if refusal.rule != "invariant/not-an-approver")
+    return next(telling, refusals[0]), None
 
 
 _SHOWN = (
@@ -155,7 +158,8 @@ def _view(
     tx: Tx, caller: Caller, row: Row, request: ApprovalRequest, around: _Around
 ) -> dict[str, Any]:
     refusal, voice = voice_for(caller, request, tx, around.heard)
-    now = course(request, tx.now)
+    moment = seen_at(request, tx.now)
+    now = course(request, moment)
     stands_for = None if voice is None else voice.for_id
     return {
         **{name: row[name] for name in _SHOWN},
@@ -174,7 +178,7 @@ def _view(
                 "verdict": v.verdict.value,
                 "comment": v.comment or None,
                 "at": v.at,
-                "counts": not v.lost_roles or bool(v.roles_at(tx.now)),
+                "counts": v.lost_at is None or bool(v.roles_at(moment)),
             }
             for v in request.votes
         ],

@@ -8,7 +8,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from charter.core.approvals.request import ApprovalRequest, ApprovalState, Verdict, Vote
+from charter.core.approvals.request import ApprovalRequest, ApprovalState, Verdict, Vote, seen_at
 from charter.core.approvals.request import state as state_of
 from charter.core.approvals.requirements import Requirement
 from charter.store import tables as t
@@ -56,7 +56,9 @@ def nobody_left(now: datetime | sa.ColumnElement[datetime]) -> sa.ColumnElement[
 
 def is_settled(row: Row, request: ApprovalRequest, now: datetime) -> bool:
     """Whether nothing is left to decide: by what was stored, or by the votes and the clock."""
-    return row["state"] != "pending" or state_of(request, now) is not ApprovalState.PENDING
+    return row["state"] != "pending" or state_of(request, seen_at(request, now)) is not (
+        ApprovalState.PENDING
+    )
 
 
 def votes_on(tx: Tx, *ids: str) -> Sequence[Row]:

@@ -11,7 +11,13 @@ from collections.abc import Callable
 from typing import Any
 
 from charter.core.access.permissions import Permission
-from charter.core.approvals.request import ApprovalRequest, ApprovalState, Verdict, grant_for
+from charter.core.approvals.request import (
+    ApprovalRequest,
+    ApprovalState,
+    Verdict,
+    asked,
+    grant_for,
+)
 from charter.core.approvals.request import state as state_of
 from charter.core.audit.event import Outcome
 from charter.core.kernel.errors import CharterError, ConflictError, ForbiddenError
@@ -80,7 +86,7 @@ def _vote(
             t.approval_votes,
             approval_id=approval_id,
             approver_id=caller.id,
-            roles=sorted(words_of(voice, request, tx.now)),
+            roles=sorted(words_of(voice, request, tx.now) & asked(request, tx.now)),
             verdict=verdict.value,
             comment=comment,
             at=tx.now,

@@ -182,6 +182,15 @@ class Course:
     standings: tuple[Standing, ...]
 
 
+def seen_at(request: ApprovalRequest, now: datetime) -> datetime:
+    """The moment at which the request is looked at: never before what is known to have happened.
+
+    Clocks of several machines differ a little, and a vote is never set before the one that it had
+    to wait for.
+    """
+    return max((now, *(vote.at for vote in request.votes)))
+
+
 def course(request: ApprovalRequest, now: datetime) -> Course:
     """What has become of the request by `now`."""
     closes, closed = request.deadline, ApprovalState.EXPIRED
