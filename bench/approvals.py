@@ -85,6 +85,7 @@ def _fill(world: World) -> None:
         run(f"DELETE FROM approval_votes; DELETE FROM grants WHERE approval_id <> '{first['id']}'")  # noqa: S608
         run(f"CREATE TEMP TABLE kept AS SELECT * FROM grants WHERE approval_id = '{first['id']}'")  # noqa: S608
         run("DELETE FROM grants")
+        run(f"DELETE FROM approval_addressees WHERE approval_id = '{first['id']}'")  # noqa: S608
         run(f"DELETE FROM approvals WHERE id = '{first['id']}'")  # noqa: S608
         team = "(SELECT id FROM teams ORDER BY id OFFSET mod(g, 4) LIMIT 1)"
         number = "'apr_' || lpad(g::text, 26, '0')"
@@ -108,7 +109,25 @@ def _fill(world: World) -> None:
             subject_id="'per_' || lpad(mod(g, 1000)::text, 26, '0')",
         )
         run(kept)
-        run("ANALYZE")
+        # Each is put to the approvers that the first one is put to, and would go on to others
+        # after the sweep.
+        run(
+            "INSERT INTO approval_addressees (approval_id, addressee, since, escalation, told_at) "
+            "SELECT a.id, word, a.created_at, false, a.created_at "
+            "FROM approvals a, unnest(ARRAY['team-lead', 'platform-admin']) word "
+            "WHERE a.id LIKE 'ap__%%' ON CONFLICT DO NOTHING"
+        )
+        run(
+            "UPDATE approval_addressees SET open = false FROM approvals "
+            "WHERE approvals.id = approval_id AND state <> 'pending'"
+        )
+        run(
+            "INSERT INTO approval_addressees (approval_id, addressee, since, escalation, told_at) "
+            "SELECT id, 'security-admin', created_at + interval '60 hours', true, NULL "
+            "FROM approvals WHERE state = 'pending' ON CONFLICT DO NOTHING"
+        )
+    with rt.database.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as conn:
+        conn.exec_driver_sql("VACUUM ANALYZE")  # as the server does by itself before long
 
 
 def _median_ms(work: Callable[[], object], rounds: int) -> float:

@@ -19,7 +19,7 @@ from charter.core.approvals.request import ApprovalRequest, course
 from charter.core.audit.event import ActorRef, AuditEvent, Outcome
 from charter.services import agent_records, attempts
 from charter.services.approval_entitlement import approvers, call_off
-from charter.services.approval_requests import load_all, notify, tell_addressed
+from charter.services.approval_requests import load_all, notice, notify, tell_addressed
 from charter.services.approval_rows import left_at, nobody_left
 from charter.services.runtime import Runtime
 from charter.store import tables as t
@@ -68,15 +68,18 @@ def _approvals(tx: Tx) -> Mapping[str, Any] | None:
         state="expired",
         closed_at=c.deadline,
     )
-    for row in rows:
-        notify(
+    told = [
+        notice(
             tx,
             row["sponsor_id"],
             "approval-settled",
             f"Nobody decided in time: {row['summary']}. Ask again if it is still needed.",
-            resource=("approval", row["id"]),
-            dedupe_key=f"expired:{row['id']}",
+            ("approval", row["id"]),
+            f"expired:{row['id']}",
         )
+        for row in rows
+    ]
+    tx.insert_all_new(t.notices, told)
     call_off(tx, [row["id"] for row in rows])
     tx.audit(*(_event(tx, "approval.expired", "approval", row["id"]) for row in rows))
     return {"expired": "approvals", "count": len(rows)}
@@ -88,7 +91,7 @@ def _left(tx: Tx) -> Mapping[str, Any] | None:
     gone = tx.all(
         sa.select(t.approvals, left_at())
         .where(c.state == "pending", sa.not_(nobody_left(tx.now)))
-        .order_by(c.id)
+        .order_by(c.deadline)
         .limit(_AT_ONCE)
         .with_for_update(of=t.approvals, skip_locked=True)
     )

@@ -158,26 +158,31 @@ def _open_to(tx: Tx, voice: Voice) -> sa.ColumnElement[bool]:
         .correlate(t.approvals)
     )
     return sa.and_(
-        _put_to(tx, voice), c.requester_id.not_in(people), c.sponsor_id.not_in(people), ~voted
+        _put_to(tx, voice, t.approval_addressees.c.open),
+        c.requester_id.not_in(people),
+        c.sponsor_id.not_in(people),
+        ~voted,
     )
 
 
-def _put_to(tx: Tx, voice: Voice) -> sa.ColumnElement[bool]:
+def _put_to(tx: Tx, voice: Voice, *also: sa.ColumnElement[bool]) -> sa.ColumnElement[bool]:
     c, a, human = t.approvals.c, t.approval_addressees.c, voice.human
     if not human.active:
         return sa.false()
     named = [f"person:{human.id}", *(f"team:{team}" for team in sorted(human.teams))]
+    words = set(named)
     ways: list[sa.ColumnElement[bool]] = [a.addressee.in_(named)]
     if voice.reports:
+        words.add(MANAGER)
         ways.append(sa.and_(a.addressee == MANAGER, c.sponsor_id.in_(voice.reports)))
-    ways += [
-        sa.and_(a.addressee == binding.role, place)
-        for binding in human.bindings
-        if binding.live(tx.now)
-        and binding.break_glass is None
-        and (place := _votes_in(human, binding)) is not None
-    ]
-    put = sa.exists().where(a.approval_id == c.id, a.since <= tx.now, sa.or_(*ways))
+    for binding in human.bindings:
+        place = _votes_in(human, binding)
+        if binding.live(tx.now) and binding.break_glass is None and place is not None:
+            words.add(binding.role)
+            ways.append(sa.and_(a.addressee == binding.role, place))
+    # The words once more as one list: that is what an index can be asked for.
+    meant = sa.and_(a.addressee.in_(sorted(words)), sa.or_(*ways))
+    put = sa.exists().where(a.approval_id == c.id, a.since <= tx.now, meant, *also)
     return put.correlate(t.approvals)
 
 
@@ -242,8 +247,9 @@ def address(tx: Tx, request: ApprovalRequest) -> frozenset[str]:
 
 
 def call_off(tx: Tx, approval_ids: Sequence[str]) -> None:
-    """Nobody is told any more of these: they are settled."""
+    """Nobody is asked or told any more of these: they are settled."""
     c = t.approval_addressees.c
+    tx.update(t.approval_addressees, c.approval_id.in_(approval_ids), open=False)
     tx.conn.execute(
         sa.delete(t.approval_addressees).where(c.approval_id.in_(approval_ids), c.told_at.is_(None))
     )

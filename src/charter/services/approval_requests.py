@@ -272,14 +272,25 @@ def notify(
     dedupe_key: str | None = None,
 ) -> bool:
     """Leave a notice for a person; with a key it is left once. Says whether it is new."""
-    return tx.insert_new(
-        t.notices,
-        id=tx.new_id("notice"),
-        person_id=person_id,
-        kind=kind,
-        message=message,
-        resource_kind=None if resource is None else resource[0],
-        resource_id=None if resource is None else resource[1],
-        dedupe_key=dedupe_key,
-        created_at=tx.now,
-    )
+    return tx.insert_new(t.notices, **notice(tx, person_id, kind, message, resource, dedupe_key))
+
+
+def notice(
+    tx: Tx,
+    person_id: str,
+    kind: str,
+    message: str,
+    resource: tuple[str, str] | None = None,
+    dedupe_key: str | None = None,
+) -> dict[str, object]:
+    """The row of a notice, for whoever leaves very many at once (`Tx.insert_all_new`)."""
+    return {
+        "id": tx.new_id("notice"),
+        "person_id": person_id,
+        "kind": kind,
+        "message": message,
+        "resource_kind": None if resource is None else resource[0],
+        "resource_id": None if resource is None else resource[1],
+        "dedupe_key": dedupe_key,
+        "created_at": tx.now,
+    }

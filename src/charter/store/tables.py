@@ -610,7 +610,15 @@ approval_addressees = sa.Table(  # to whom a request is put, and since or from w
     _at("since"),
     sa.Column("escalation", sa.Boolean, nullable=False),
     _at("told_at", null=True),
+    sa.Column("open", sa.Boolean, nullable=False, server_default="true"),  # while not settled
     sa.Index(None, "addressee", "since"),
+    sa.Index(
+        "ix_approval_addressees_open",
+        "addressee",
+        "approval_id",
+        "since",
+        postgresql_where=sa.text("open"),
+    ),
     sa.Index("ix_approval_addressees_untold", "since", postgresql_where=sa.text("told_at IS NULL")),
 )
 approval_comments = sa.Table(

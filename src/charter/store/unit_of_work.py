@@ -72,6 +72,11 @@ class Tx:
         statement = insert(table).values(**values).on_conflict_do_nothing()
         return self.conn.execute(statement.returning(sa.literal(1))).first() is not None
 
+    def insert_all_new(self, table: sa.Table, rows: Sequence[Mapping[str, object]]) -> None:
+        """Those of many rows whose keys are not taken."""
+        if rows:
+            self.conn.execute(insert(table).on_conflict_do_nothing(), rows)
+
     def update(self, table: sa.Table, *where: sa.ColumnElement[bool], **values: object) -> int:
         """Change the rows that match; returns how many there were."""
         return self.conn.execute(sa.update(table).where(*where).values(**values)).rowcount
