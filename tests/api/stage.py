@@ -234,7 +234,7 @@ def _furnish(world: World) -> tuple[dict[str, str], dict[str, str | None]]:
     analysed = impact.create(rt, world.admin, digest=ids["digest"])
     ids["campaign"] = access_campaigns.open_by(rt, world.admin, reason="The stage.")
     waiting = access_reviews.list_items(rt, world.caller("lee"), ids["campaign"], for_me=True)
-    ids["item"] = next(i["id"] for i in waiting["items"] if i["kind"] == "token")
+    ids["item"] = next(i["id"] for i in waiting["items"] if i["kind"] == "role")
     with rt.database.unit_of_work() as tx:  # so that another one may be opened
         tx.update(t.access_campaigns, closed_at=tx.now)
     ids["impact_run"] = analysed["id"]

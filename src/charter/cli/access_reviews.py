@@ -95,7 +95,7 @@ def show(
                     when(i["since"]),
                     when(i["last_used_at"]) or "never",
                     i["answer"] or "waiting",
-                    i["answered_by"] or (joined(i["reviewers"], "") if i["may_answer"] else ""),
+                    i["answered_by"] or f"({joined(i['reviewers'], '')})",
                     i["id"],
                 )
                 for i in items

@@ -135,7 +135,12 @@ def _open(tx: Tx, rules: ReviewRules, *, name: str, opened_by: str, reason: str 
         due_at=due_at,
         remind_at=tx.now + timedelta(seconds=rules.reminder_seconds),
     )
-    items = access_held.held(tx, rules)
+    # What ends before the deadline anyway needs nobody's answer.
+    items = [
+        item
+        for item in access_held.held(tx, rules)
+        if item["ended_at"] is None or item["ended_at"] >= due_at
+    ]
     tx.insert_all(
         t.access_review_items,
         [{"id": tx.new_id("review-item"), "campaign_id": campaign_id, **item} for item in items],
