@@ -23,7 +23,8 @@ def _structlog() -> Any:
             structlog.processors.format_exc_info,
             structlog.processors.JSONRenderer(),
         ],
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        # Standard error as it is when a line is written, not as it was with the first one.
+        logger_factory=lambda *_: structlog.PrintLogger(sys.stderr),
     )
     return structlog
 

@@ -6,6 +6,7 @@ query or another subject's data. `Problem` is also the documented response of ev
 
 from __future__ import annotations
 
+import json
 import traceback
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -18,6 +19,7 @@ from starlette.exceptions import HTTPException
 
 from charter.core.agents.proofs import ALGORITHMS
 from charter.core.kernel.errors import CharterError
+from charter.core.kernel.masking import masked
 from charter.log import Log
 from charter.services.proofs import INVALID, REQUIRED
 
@@ -90,7 +92,7 @@ def problem(
         details=details or {},
     )
     return JSONResponse(
-        body.model_dump(mode="json"),
+        json.loads(masked(body.model_dump_json())),
         status_code=status,
         media_type="application/problem+json",
         headers=sent,
@@ -154,7 +156,7 @@ def install(app: FastAPI) -> None:
     def _unexpected(request: Request, error: Exception) -> JSONResponse:
         # As text: a renderer of exceptions may show local variables, and those hold credentials.
         trace = "".join(traceback.format_exception(error))
-        _log.error("unhandled", path=request.url.path, trace=trace)
+        _log.error("unhandled", path=masked(request.url.path), trace=trace)
         return problem(
             500,
             "internal-error",

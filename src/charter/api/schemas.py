@@ -15,6 +15,7 @@ from typing import Annotated, Any, Generic, Literal, TypeVar
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
 
 from charter.core.access.permissions import Permission
+from charter.core.kernel.masking import masked
 
 _MAX_INTEGER = 2**31 - 1
 
@@ -40,13 +41,21 @@ def _given(text: str) -> str:
 
 Slug = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$", examples=["payments-api"])]
 Handle = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,62}$", examples=["dana"])]
-Line = Annotated[str, Field(max_length=200), AfterValidator(_single_line)]
-Words = Annotated[str, Field(max_length=4000), AfterValidator(_printable)]
+Line = Annotated[str, Field(max_length=200), AfterValidator(_single_line), AfterValidator(masked)]
+Words = Annotated[str, Field(max_length=4000), AfterValidator(_printable), AfterValidator(masked)]
 Justification = Annotated[
-    str, Field(max_length=2000, min_length=1), AfterValidator(_printable), AfterValidator(_given)
+    str,
+    Field(max_length=2000, min_length=1),
+    AfterValidator(_printable),
+    AfterValidator(_given),
+    AfterValidator(masked),
 ]
 Ticket = Annotated[
-    str, Field(max_length=64, min_length=1), AfterValidator(_printable), AfterValidator(_given)
+    str,
+    Field(max_length=64, min_length=1),
+    AfterValidator(_printable),
+    AfterValidator(_given),
+    AfterValidator(masked),
 ]
 Seconds = Annotated[int, Field(ge=1, le=31_622_400)]
 Reference = Annotated[

@@ -15,6 +15,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from charter.core.approvals.requirements import Carried
 from charter.core.kernel.errors import InvalidInputError
+from charter.core.kernel.masking import masked
 from charter.core.kernel.units import MIB_PER_GIB
 from charter.services.workspace_questions import WorkspaceRequest
 
@@ -50,7 +51,11 @@ class _Fields(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _absent(cls, values: Mapping[str, str]) -> dict[str, Any]:
-        return {name: value for name, value in values.items() if value.strip()}
+        return {
+            name: value if name == "link" else masked(value)  # a link is a secret in its place
+            for name, value in values.items()
+            if value.strip()
+        }
 
 
 Fields = _Fields  # for forms that stand beside the pages of their noun

@@ -36,6 +36,7 @@ from charter.core.kernel.errors import (
     NotFoundError,
     UnauthenticatedError,
 )
+from charter.core.kernel.masking import masked
 from charter.log import Log
 from charter.portal import confirm
 from charter.portal.render import render
@@ -152,7 +153,7 @@ def shared(request: Request, visit: Visit | None) -> dict[str, Any]:
     return {
         "now": rt.now(),
         "organisation": rt.settings.organisation,
-        "path": request.url.path,
+        "path": masked(request.url.path),
         "theme": theme if theme in THEMES else None,
         "flash": None,
         "me": visit.caller if visit else None,
@@ -328,7 +329,7 @@ class PortalRoute(APIRoute):
                 # While the body is being read, errors belong to the layer that bounds bodies.
                 if not getattr(request.state, "portal_body_read", False):
                     raise
-                _log.exception("unhandled", path=request.url.path, error=repr(error))
+                _log.exception("unhandled", path=masked(request.url.path), error=repr(error))
                 return refusal(request, _unexpected())
             return secured(response)
 

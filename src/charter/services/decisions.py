@@ -28,6 +28,7 @@ from charter.core.audit.event import ActorRef, AuditEvent, Outcome, Scalar
 from charter.core.kernel.canonical import canonical_json, digest_of_text
 from charter.core.kernel.decision import Decision, Effect
 from charter.core.kernel.errors import ForbiddenError, NotFoundError
+from charter.core.kernel.masking import masked
 from charter.core.policy.decide import UNAVAILABLE_RULE, GrantView, resource_digest
 from charter.core.policy.judge import grant_json, judge, quota_json
 from charter.core.policy.result import PolicyFailure, parse_outcome
@@ -144,7 +145,7 @@ def ask(rt: Runtime, tx: Tx, question: Question) -> Answer:
     decision = evaluate(policy, facts)
     duration_us = int((time.perf_counter() - started) * _MICROSECONDS)
     decision_id = tx.new_id("decision")
-    facts_text = canonical_json(facts)
+    facts_text = masked(canonical_json(facts))
     resource = question.resource
     tx.insert(
         t.decisions,

@@ -11,11 +11,14 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from charter.core.kernel.masking import masked
+
 
 class CharterError(Exception):
     """Base of everything Charter says no with.
 
-    `details` holds facts for programs (violations, limits); it must never hold a secret.
+    `details` holds facts for programs (violations, limits); it must never hold a secret. Message
+    and fix may say back what somebody sent, so what looks like a secret is taken out of them.
     """
 
     status: ClassVar[int] = 500
@@ -29,9 +32,9 @@ class CharterError(Exception):
         code: str | None = None,
         details: dict[str, object] | None = None,
     ) -> None:
-        super().__init__(message)
-        self.message = message
-        self.fix = fix
+        self.message = masked(message)
+        self.fix = masked(fix)
+        super().__init__(self.message)
         self.details: dict[str, object] = details or {}
         if code is not None:
             self.code = code

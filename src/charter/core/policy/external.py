@@ -12,6 +12,7 @@ Source: Spec PC-2, PC-12.
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping
 from datetime import datetime
@@ -19,6 +20,7 @@ from typing import Any, Final
 
 from charter.core.kernel.canonical import canonical_json, rfc3339
 from charter.core.kernel.errors import InvalidInputError
+from charter.core.kernel.masking import masked
 
 MAX_DOCUMENT_BYTES: Final = 1_048_576  # one Kubernetes admission review fits; etcd takes no more
 MAX_DEPTH: Final = 64  # half of what the engines read, and far beyond any real object
@@ -105,6 +107,9 @@ def external_document(
     if not isinstance(document, Mapping):
         raise _refuse("it is not an object")
     found = _plain_object(document, 0)
+    text = canonical_json(found)
+    if (clean := masked(text)) != text:  # what is kept with decisions holds no credential
+        found = json.loads(clean)
     for part in _PARTS:
         if found.get(part) is None:
             found[part] = {}
