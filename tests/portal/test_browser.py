@@ -9,6 +9,7 @@ from playwright.sync_api import Browser, Page
 
 from tests.portal.browser import CHROMIUM, accessibility_problems, chromium, sign_in, visitor
 from tests.portal.instance import Instance
+from tests.services.approval_policy import ask
 from tests.spec import spec
 
 pytestmark = [
@@ -169,3 +170,32 @@ def test_nobody_is_kept_out(instance: Instance, browser: Browser, scheme: str, w
                 assert accessibility_problems(page) == [], path
                 width_of = "document.documentElement.scrollWidth"
                 assert page.evaluate(width_of) <= width, path
+
+
+@spec("AP-7", "UX-1")
+def test_the_inbox_from_the_keyboard(instance: Instance, browser: Browser) -> None:
+    for name in ("first", "second"):
+        ask(instance.world, "dana", f"{name}-of-two")
+    with visitor(browser) as context:
+        page = context.new_page()
+        said = _listen(page)
+        sign_in(instance, page, "lee")
+        page.goto(f"{instance.url}/approvals?requester=dana")
+        page.locator("[data-row]").nth(1).wait_for()
+        page.keyboard.press("j")
+        page.locator("#pane").get_by_role("link", name="second-of-two").wait_for()
+        page.keyboard.press("j")
+        page.locator("#pane").get_by_role("link", name="first-of-two").wait_for()
+        page.keyboard.press("a")
+        approve = page.locator("#pane").get_by_role("button", name="Approve")
+        assert approve.evaluate("button => button === document.activeElement")
+        page.keyboard.press("Escape")
+        page.keyboard.press("k")
+        page.locator("#pane").get_by_role("link", name="second-of-two").wait_for()
+        page.keyboard.press("d")
+        page.keyboard.type("Take the shared one, a and d and j are only letters here.")
+        assert accessibility_problems(page) == []
+        page.locator("#pane").get_by_role("button", name="Deny").click()
+        page.get_by_text("Your denial was recorded.").wait_for()
+        assert page.get_by_role("link", name="second-of-two").count() == 0
+        assert said == []
