@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
+from charter.core.approvals.requirements import Carried
 from charter.core.kernel.errors import CharterError, InvalidInputError
 from charter.services import approvals, workspace_use, workspaces
 from charter.services.lifecycle import recheck_granted
@@ -72,9 +73,7 @@ def test_a_gpu_workspace_stops_when_the_seven_days_are_over(world: World) -> Non
     assert refused.value.code == "approval-ended"
     world.settle()
     assert get(world, workspace)["state"] == "stopped"
-    again = workspaces.start(
-        world.rt, world.caller("dana"), workspace, justification="One more epoch."
-    )
+    again = workspaces.start(world.rt, world.caller("dana"), workspace, Carried("One more epoch."))
     assert again["approval"]["state"] == "pending"
 
 

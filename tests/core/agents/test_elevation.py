@@ -12,9 +12,9 @@ from charter.core.access.delegation import (
     base_tier,
     effective_permissions,
     effective_tier,
-    task_repositories,
 )
 from charter.core.access.permissions import Permission
+from charter.core.access.reach import task_repositories
 from charter.core.access.roles import (
     ORGANISATION,
     ROLE_PERMISSIONS,
