@@ -16,6 +16,7 @@ from charter.api.app import build_api
 from charter.services import (
     agents,
     enforcement_points,
+    overview,
     people,
     people_views,
     roles,
@@ -220,6 +221,27 @@ def test_a_token_that_ended_is_no_token(world: World) -> None:
     shown = scim.list_tokens(world.rt, world.admin)["items"]
     assert late.secret not in str(shown)
     assert "hash" not in str(shown)
+
+
+@spec("ID-3")
+def test_somebody_is_told_before_a_directory_is_cut_off_in_silence(world: World) -> None:
+    def told() -> list[str]:
+        found = overview.notices(world.rt, world.admin, limit=200)["items"]
+        return [n["message"] for n in found if "of the directory fading" in n["message"]]
+
+    fading = connect(world, "fading")
+    where = t.scim_tokens.c.id == fading.token_id
+    for ends_in, count, word in ((40, 0, ""), (29, 1, "ends"), (29, 1, "ends"), (-1, 2, "ended")):
+        with world.rt.database.unit_of_work() as tx:
+            tx.update(t.scim_tokens, where, expires_at=tx.now + timedelta(days=ends_in))
+        scim.warn_of_ends(world.rt)
+        assert len(told()) == count
+        assert not word or any(word in message for message in told())
+    # Another token that lasts is as good.
+    scim.create_token(world.rt, world.admin, name="fading-2", directory="fading", days=90)
+    with world.rt.database.unit_of_work() as tx:
+        tx.update(t.scim_tokens, where, expires_at=tx.now + timedelta(days=1))
+    assert scim.warn_of_ends(world.rt) == 0
 
 
 @spec("ID-1", "ID-3")

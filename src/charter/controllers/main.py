@@ -21,6 +21,7 @@ from charter.controllers import (
     policy_monitor,
     policy_source,
     reviews,
+    scim,
     sealing,
 )
 from charter.controllers.loop import Controller, Loop, forget_old_replicas
@@ -60,6 +61,7 @@ def controllers() -> list[Controller]:
         Controller("drift", drift.step, every_seconds=_DRIFT_SECONDS),
         Controller("access-reviews", access_reviews.step, every_seconds=_REVIEW_SECONDS),
         Controller("dormant-accounts", access_reviews.dormant, every_seconds=_REVIEW_SECONDS),
+        Controller("directories", scim.step, every_seconds=_REVIEW_SECONDS),
         Controller("reviews", reviews.step, every_seconds=_REVIEW_SECONDS),
         Controller("rule-usage", reviews.count, every_seconds=_REVIEW_SECONDS),
     ]

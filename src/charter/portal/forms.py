@@ -43,7 +43,7 @@ def _lines(value: object) -> object:
     return value
 
 
-class _Fields(BaseModel):
+class Fields(BaseModel):
     """A form; what is left empty is absent, what the page adds for itself is passed over."""
 
     model_config = ConfigDict(extra="ignore", str_strip_whitespace=True)
@@ -58,10 +58,7 @@ class _Fields(BaseModel):
         }
 
 
-Fields = _Fields  # for forms that stand beside the pages of their noun
-
-
-class WorkspaceForm(_Fields):
+class WorkspaceForm(Fields):
     """A workspace that is asked for."""
 
     name: Slug
@@ -100,7 +97,7 @@ class WorkspaceForm(_Fields):
         )
 
 
-class StartForm(_Fields):
+class StartForm(Fields):
     """What a start or a renewal carries for those who approve it."""
 
     justification: Annotated[str | None, Field(max_length=2000)] = None
@@ -112,7 +109,7 @@ class StartForm(_Fields):
         return Carried(self.justification or "", self.ticket or "", seconds(self.duration_hours))
 
 
-class AgentForm(_Fields):
+class AgentForm(Fields):
     """An agent that is to be sponsored."""
 
     name: Slug
@@ -132,7 +129,7 @@ class AgentForm(_Fields):
     key: Annotated[str | None, Field(pattern=r"^[0-9a-f]{32}$")] = None
 
 
-class AgentDefinitionForm(_Fields):
+class AgentDefinitionForm(Fields):
     """What an agent may be."""
 
     name: Slug
@@ -166,20 +163,20 @@ class AgentDefinitionForm(_Fields):
         }
 
 
-class PasskeyForm(_Fields):
+class PasskeyForm(Fields):
     """What a passkey is called."""
 
     name: Annotated[str, Field(max_length=100, pattern=r"^[^\n\t]+$")]
 
 
-class TokenForm(_Fields):
+class TokenForm(Fields):
     """A personal token that is asked for."""
 
     name: Annotated[str, Field(max_length=200, pattern=r"^[^\n\t]+$")]
     days: Annotated[int, Field(ge=1, le=365)] = 30
 
 
-class ProductionForm(_Fields):
+class ProductionForm(Fields):
     """Access to production that is asked for."""
 
     project: Reference
@@ -188,7 +185,7 @@ class ProductionForm(_Fields):
     ticket: Annotated[str | None, Field(max_length=200, pattern=r"^[^\n\t]+$")] = None
 
 
-class QuotaForm(_Fields):
+class QuotaForm(Fields):
     """More of a quota; `scope` is a word and, after a blank, a name. Memory and disk in GiB."""
 
     scope: Annotated[
@@ -200,7 +197,7 @@ class QuotaForm(_Fields):
     reason: Annotated[str | None, Field(max_length=2000)] = None
 
 
-class EmergencyForm(_Fields):
+class EmergencyForm(Fields):
     """An emergency role that is taken."""
 
     role: Slug
@@ -208,14 +205,14 @@ class EmergencyForm(_Fields):
     minutes: Annotated[int | None, Field(ge=1, le=1440)] = None
 
 
-class EmergencyReviewForm(_Fields):
+class EmergencyReviewForm(Fields):
     """What an emergency was."""
 
     outcome: Literal["justified", "excessive", "misused"]
     findings: Annotated[str, Field(max_length=2000)]
 
 
-class ElevationForm(_Fields):
+class ElevationForm(Fields):
     """More room for an agent in its task."""
 
     tier: Literal["read-only", "sandboxed", "standard", "trusted"] | None = None
@@ -227,43 +224,43 @@ class ElevationForm(_Fields):
     reason: Annotated[str | None, Field(max_length=2000)] = None
 
 
-class ReasonForm(_Fields):
+class ReasonForm(Fields):
     """An action with a reason that may be left out."""
 
     justification: Annotated[str | None, Field(max_length=2000)] = None
 
 
-class KillForm(_Fields):
+class KillForm(Fields):
     """Why an agent is killed."""
 
     reason: Annotated[str, Field(max_length=2000)]
 
 
-class EndForm(_Fields):
+class EndForm(Fields):
     """How a task ended."""
 
     outcome: Literal["completed", "failed"]
 
 
-class VoteForm(_Fields):
+class VoteForm(Fields):
     """A comment that goes with a vote."""
 
     comment: Annotated[str | None, Field(max_length=4000)] = None
 
 
-class CommentForm(_Fields):
+class CommentForm(Fields):
     """A word about a request."""
 
     text: Annotated[str, Field(max_length=4000)]
 
 
-class WithdrawForm(_Fields):
+class WithdrawForm(Fields):
     """Why a request is withdrawn, or a grant taken back."""
 
     reason: Annotated[str | None, Field(max_length=4000)] = None
 
 
-class AbsenceForm(_Fields):
+class AbsenceForm(Fields):
     """Who votes in one's stead, from one day to another."""
 
     delegate: Reference
@@ -278,7 +275,7 @@ class LinkVoteForm(VoteForm):
     verdict: Literal["approve", "deny"]
 
 
-class ChannelForm(_Fields):
+class ChannelForm(Fields):
     """A channel for notices."""
 
     kind: Literal["slack", "webhook"]
@@ -290,7 +287,7 @@ class ChannelForm(_Fields):
     ] = None
 
 
-class ReviewForm(_Fields):
+class ReviewForm(Fields):
     """Why a review is opened."""
 
     trigger: Literal[
@@ -299,13 +296,13 @@ class ReviewForm(_Fields):
     reason: Annotated[str, Field(max_length=2000)]
 
 
-class MinutesForm(_Fields):
+class MinutesForm(Fields):
     """The minutes of a review; its findings are rows of their own."""
 
     minutes: Annotated[str | None, Field(max_length=40_000)] = None
 
 
-class FindingForm(_Fields):
+class FindingForm(Fields):
     """One finding of a review."""
 
     finding: Annotated[str, Field(max_length=200, pattern=r"^[^\n\t]+$")]
@@ -313,7 +310,7 @@ class FindingForm(_Fields):
     due: date
 
 
-class ChangeReviewForm(_Fields):
+class ChangeReviewForm(Fields):
     """A word on a candidate, named by its digest."""
 
     verdict: Literal["approve", "reject"]
@@ -321,7 +318,7 @@ class ChangeReviewForm(_Fields):
     comment: Annotated[str | None, Field(max_length=4000)] = None
 
 
-class CommandForm(_Fields):
+class CommandForm(Fields):
     """A command for the workspace's shell."""
 
     command: Annotated[str, Field(max_length=4000)]

@@ -251,7 +251,7 @@ def _end_absences(tx: Tx, actor: Doer, person_id: str) -> int:
         notify(
             tx,
             row["person_id"],
-            "delegate-left",
+            "delegate",
             "Whoever stood in for you while you are away has left. Name somebody else.",
         )
     mine = sa.or_(c.person_id == person_id, c.delegate_id == person_id)

@@ -21,6 +21,7 @@ import sqlalchemy as sa
 from charter.core.access.invariants import ResourceRef
 from charter.core.access.permissions import Permission
 from charter.core.access.reach import reach_set
+from charter.core.access.roles import RoleName
 from charter.core.access.subjects import System
 from charter.core.kernel.errors import (
     ConflictError,
@@ -32,12 +33,14 @@ from charter.services import attempts, lookup, networks, paging, role_bounds, se
 from charter.services.access import carry_out, missing, note, simple
 from charter.services.attempts import Door, WrongCredentialError
 from charter.services.decisions import Answer, Question
+from charter.services.policy_bundles import tell
 from charter.services.runtime import Caller, Provisioner, Runtime
 from charter.store import tables as t
 from charter.store.unit_of_work import Row, Tx
 
 _NOUN: Final = "scim-token"
 _DAY_SECONDS: Final = 86_400
+_WARNED_BEFORE: Final = timedelta(days=30)  # time enough for a change at the identity provider
 _TOUCH_SECONDS: Final = 60  # as for tokens of people: not every request shall write
 _SHOWN: Final = (
     "id",
@@ -134,6 +137,34 @@ def revoke_token(rt: Runtime, caller: Caller, ref: str) -> dict[str, Any]:
         return _view({**row, "revoked_at": row["revoked_at"] or tx.now})
 
     return carry_out(rt, lambda _: _manage(caller), act)
+
+
+def warn_of_ends(rt: Runtime) -> int:
+    """Tell platform admins of directories that will be cut off soon; how many notices are new.
+
+    A directory whose token has ended can switch nobody off any more, and nothing else shows it. It
+    says so once when its last token is near its end, and once when that has come.
+    """
+    with rt.database.unit_of_work() as tx:
+        c = t.scim_tokens.c
+        live = tx.all(sa.select(t.scim_tokens).where(c.revoked_at.is_(None)).order_by(c.expires_at))
+        told = 0
+        for row in {each["directory"]: each for each in live}.values():  # the last of each
+            if row["expires_at"] > tx.now + _WARNED_BEFORE:
+                continue
+            over = row["expires_at"] <= tx.now
+            when = f"ends {row['expires_at']:%Y-%m-%d %H:%M} UTC"
+            told += tell(
+                tx,
+                (RoleName.PLATFORM_ADMIN.value,),
+                "directory",
+                f"The last token of the directory {row['directory']} "
+                f"{'has ended' if over else when}. Without one it switches off nobody who leaves. "
+                "Replace it: charter scim token create.",
+                (_NOUN, row["id"]),
+                f"scim-token-{'over' if over else 'soon'}:{row['id']}",
+            )
+        return told
 
 
 def adopt(rt: Runtime, caller: Caller, *, directory: str, kind: str, ref: str) -> dict[str, Any]:

@@ -61,6 +61,7 @@ KINDS: Final = (
     Kind("passkey", "Passkeys of your account", fixed=True),
     Kind("session", "Sessions of your account", fixed=True),
     Kind("signing-key", "Keys that have to be renewed"),
+    Kind("directory", "Provisioning tokens that have to be replaced"),
     Kind("agent", "Your agents"),
     Kind("workspace", "Workspaces that failed"),
     Kind("lifecycle", "Workspaces that stop or were stopped", when=When.DIGEST),
