@@ -74,6 +74,7 @@ def answers(stage: Stage, row: Row, name: str, who: str) -> list[tuple[Any, ...]
 ASKED: Final = [(row, name) for row in ROWS for name in names(row)]
 
 
+@pytest.mark.slow
 @spec("ID-1")
 @pytest.mark.parametrize("who", ["otto", "agent"])
 @pytest.mark.parametrize(

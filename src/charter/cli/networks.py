@@ -103,7 +103,7 @@ def _shown(found: dict[str, Any]) -> None:
     if found["address"]:
         shut = joined(found["closed"], "")
         say(
-            f"{found['address']} is in no way shut out."
+            f"{found['address']} is in every list that says something."
             if not shut
             else f"{found['address']} is not in: {shut}. Those whom these are about are refused."
         )
