@@ -51,11 +51,8 @@ class Fields(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _absent(cls, values: Mapping[str, str]) -> dict[str, Any]:
-        return {
-            name: value if name == "link" else masked(value)  # a link is a secret in its place
-            for name, value in values.items()
-            if value.strip()
-        }
+        # A link is a secret in its place.
+        return {k: v if k == "link" else masked(v) for k, v in values.items() if v.strip()}
 
 
 class WorkspaceForm(Fields):
