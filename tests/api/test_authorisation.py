@@ -87,6 +87,7 @@ ROLES = {
 _WITHOUT = {"invariant/permission", "invariant/tier", "invariant/agent-never-approves"}
 
 
+@pytest.mark.slow
 @spec("ID-2")
 def test_the_matrix_says_what_the_api_does(stage: Stage) -> None:
     """Each cell that some route of the table asks about, held against the decisions made there."""

@@ -90,6 +90,7 @@ def test_warnings_fail_only_a_strict_check(charter: Any, tmp_path: Path, reposit
     assert charter(*call, "--strict").code == 1
 
 
+@pytest.mark.slow
 @spec("PC-1")
 def test_convert_shows_writes_and_compares(charter: Any, tmp_path: Path, repository: Path) -> None:
     folder = shutil.copytree(repository, tmp_path / "p")

@@ -50,6 +50,7 @@ def test_a_review_from_the_form_to_its_end(world: World, visit: Visit) -> None:
     assert "Keep the minutes" not in dana.get(place).text
 
 
+@pytest.mark.slow
 def test_the_playground_with_and_without_scripts(world: World, visit: Visit) -> None:
     recorded = stored(world)
     sam, dana = visit("sam"), visit("dana")

@@ -372,6 +372,7 @@ def needles(secret: str) -> set[str]:
 
 
 @pytest.mark.slow
+@pytest.mark.slow
 @spec("AU-3", "ID-6")
 def test_no_secret_is_anywhere_but_where_it_was_handed_out(
     watched: Watched, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]

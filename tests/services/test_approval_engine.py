@@ -233,6 +233,7 @@ def test_comments_are_for_the_requester_and_those_who_are_asked(world: World) ->
     set_rule(world, approvers=["person:otto"])
     asked = ask(world)
     approvals.comment(world.rt, world.caller("otto"), asked["id"], "For how long?")
+    world.clock.advance(seconds=1)
     seen = approvals.comment(world.rt, world.caller("dana"), asked["id"], "A week.")
     assert [(c["author"], c["text"]) for c in seen["comments"]] == [
         ("otto", "For how long?"),

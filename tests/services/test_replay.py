@@ -32,6 +32,7 @@ def replayed(world: World, processes: int | None = None) -> dict[str, Any]:
             return total
 
 
+@pytest.mark.slow
 @spec("PC-6")
 def test_thousands_of_mixed_decisions_come_out_the_same_byte_for_byte(world: World) -> None:
     record(world, 2_100)
@@ -43,6 +44,7 @@ def test_thousands_of_mixed_decisions_come_out_the_same_byte_for_byte(world: Wor
     assert (found["differences"], found["differing"]) == (0, [])
 
 
+@pytest.mark.slow
 @spec("PC-6")
 def test_each_is_replayed_under_the_bundle_that_made_it(world: World) -> None:
     document = json.loads(STARTER.text("data/limits.json"))
