@@ -186,6 +186,14 @@ def test_the_inbox_from_the_keyboard(instance: Instance, browser: Browser) -> No
         page.locator("#pane").get_by_role("link", name="second-of-two").wait_for()
         page.keyboard.press("j")
         page.locator("#pane").get_by_role("link", name="first-of-two").wait_for()
+        page.route("**/approvals/apr_*", lambda _: None)  # an answer that does not come
+        page.keyboard.press("k")
+        page.wait_for_function("!document.querySelector('#pane [data-pane]')")
+        page.keyboard.press("a")  # nothing of the request before is left to be approved
+        assert page.evaluate("document.activeElement.matches('[data-row]')")
+        page.unroute("**/approvals/apr_*")
+        page.keyboard.press("j")
+        page.locator("#pane").get_by_role("link", name="first-of-two").wait_for()
         page.keyboard.press("a")
         approve = page.locator("#pane").get_by_role("button", name="Approve")
         assert approve.evaluate("button => button === document.activeElement")

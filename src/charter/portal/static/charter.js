@@ -70,7 +70,9 @@
     if (event.target.closest("input, textarea, select, [contenteditable]")) return;
     const goal = { j: rows[Math.min(at + 1, rows.length - 1)], k: rows[Math.max(at - 1, 0)] }[event.key];
     const part = { a: "[data-approve]", d: "[data-vote] textarea" }[event.key];
-    const there = goal ?? (part && pane?.querySelector(part));
+    const shown = pane?.querySelector("[data-pane]")?.dataset.pane;
+    const same = shown && rows[at]?.getAttribute("href").endsWith(`/${shown}`);
+    const there = goal ?? (part && same && pane.querySelector(part));
     if (there && Date.now() - pendingGo >= 1500) {
       event.preventDefault();
       there.focus();
@@ -79,6 +81,8 @@
   document.addEventListener("focusin", (event) => {
     const pane = document.getElementById("pane");
     if (pane && event.target.matches("[data-row]")) {
+      // What still shows belongs to another request: nobody may approve it by mistake.
+      if (pane.dataset.at !== event.target.getAttribute("href")) pane.replaceChildren();
       pane.dataset.at = event.target.getAttribute("href");
       document.querySelectorAll("tr.at").forEach((row) => row.classList.remove("at"));
       event.target.closest("tr").classList.add("at");
