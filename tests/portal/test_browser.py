@@ -65,7 +65,7 @@ def test_a_developer_and_their_lead(instance: Instance, browser: Browser) -> Non
         sign_in(instance, lee, "lee")
         lee.get_by_role("link", name="Approvals", exact=True).click()
         lee.get_by_role("link", name="workspace heavy-build").click()
-        lee.get_by_label("Comment").fill("Until Friday.")
+        lee.get_by_role("textbox", name="Comment").fill("Until Friday.")
         lee.get_by_role("button", name="Approve").click()
         lee.get_by_text("Your approval was recorded.").wait_for()
 
