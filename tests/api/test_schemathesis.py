@@ -95,7 +95,8 @@ def test_every_answer_is_one_that_the_document_names(
             failures += failures_of(stage, operation, mode, token, seen)
             tried += 1
     assert tried > 50
-    # A made-up sign-in link is refused so; anything else would mean that only the door was tried.
-    assert seen[401] <= EXAMPLES
+    # A made-up sign-in link is refused so, and now and then another made-up proof; many more would
+    # mean that only the door was tried.
+    assert seen[401] < 2 * EXAMPLES
     assert seen[422] + seen[400] > tried if mode is GenerationMode.NEGATIVE else seen[200] > 0
     assert failures == [], "\n\n".join(failures)
